@@ -1,6 +1,7 @@
 // Package vfs is the file system as the log, the vote file and the snapshot
 // stores see it: the operating system's ([OS]), one in memory that can crash
-// and loses what was not synced (Mem), and one that injects errors (Errors).
+// and loses what was not synced ([Mem]), and one that injects errors
+// ([Errors]).
 //
 // The contract that all three keep, and that callers rely on:
 //

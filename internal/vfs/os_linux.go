@@ -1,6 +1,7 @@
 package vfs
 
 import (
+	"io/fs"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -11,16 +12,32 @@ const maxIovecs = 1024
 
 // Sync is fdatasync: the length and the data, not the time stamps.
 func (f *osFile) Sync() error {
-	for {
-		err := unix.Fdatasync(int(f.f.Fd()))
-		if err == unix.EINTR {
-			continue
+	_, err := f.call("fdatasync", func(fd int) (int, error) { return 0, unix.Fdatasync(fd) })
+	return err
+}
+
+// call repeats a system call on f's descriptor until nothing interrupts it.
+// The descriptor stays open meanwhile: closed under a running call, its number
+// could be another file's.
+func (f *osFile) call(name string, do func(fd int) (int, error)) (n int, err error) {
+	conn, err := f.f.SyscallConn()
+	if err == nil {
+		var callErr error
+		err = conn.Control(func(fd uintptr) {
+			for {
+				if n, callErr = do(int(fd)); callErr != unix.EINTR {
+					return
+				}
+			}
+		})
+		if err == nil && callErr == nil {
+			return n, nil
 		}
-		if err != nil {
-			return &os.PathError{Op: "fdatasync", Path: f.f.Name(), Err: err}
+		if err == nil {
+			return max(n, 0), &os.PathError{Op: name, Path: f.f.Name(), Err: callErr}
 		}
-		return nil
 	}
+	return 0, &os.PathError{Op: name, Path: f.f.Name(), Err: fs.ErrClosed}
 }
 
 // WritevAt is pwritev, repeated until all is written.
@@ -35,14 +52,13 @@ func (f *osFile) WritevAt(bufs [][]byte, off int64) (int, error) {
 		for _, b := range chunk {
 			want += len(b)
 		}
-		n, err := unix.Pwritev(int(f.f.Fd()), chunk, off+int64(total))
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil {
-			return total, &os.PathError{Op: "pwritev", Path: f.f.Name(), Err: err}
-		}
+		n, err := f.call("pwritev", func(fd int) (int, error) {
+			return unix.Pwritev(fd, chunk, off+int64(total))
+		})
 		total += n
+		if err != nil {
+			return total, err
+		}
 		if n < want {
 			m, err := f.writeRest(chunk, n, off+int64(total-n))
 			total += m

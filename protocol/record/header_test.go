@@ -6,6 +6,7 @@ import (
 	"hash/crc32"
 	"math"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -262,7 +263,7 @@ func FuzzValidate(f *testing.F) {
 
 func BenchmarkValidate(b *testing.B) {
 	for _, n := range []int{1 << 10, 16 << 10, 1 << 20} {
-		b.Run("batchBytes="+sizeName(n), func(b *testing.B) {
+		b.Run("batchBytes="+strconv.Itoa(n), func(b *testing.B) {
 			batch := kmsgBatch(kmsg.RecordBatch{ProducerID: -1, NumRecords: 1, Records: make([]byte, n-HeaderBytes)})
 			b.SetBytes(int64(len(batch)))
 			b.ReportAllocs()
@@ -273,11 +274,4 @@ func BenchmarkValidate(b *testing.B) {
 			}
 		})
 	}
-}
-
-func sizeName(n int) string {
-	if n >= 1<<20 {
-		return "1MiB"
-	}
-	return map[int]string{1 << 10: "1KiB", 16 << 10: "16KiB"}[n]
 }

@@ -297,8 +297,8 @@ func (m *Mem) SyncFS(dir string) error {
 	if _, err := m.find(dir); err != nil {
 		return pathError("syncfs", dir, err)
 	}
-	for len(m.dirtyFiles.nodes) > 0 {
-		m.syncFile(m.dirtyFiles.nodes[0])
+	for _, n := range slices.Clone(m.dirtyFiles.nodes) {
+		m.syncFile(n)
 	}
 	for len(m.dirtyDirs.nodes) > 0 {
 		m.flushDir(m.dirtyDirs.nodes[0], m.seq)
@@ -311,8 +311,8 @@ func (m *Mem) SyncFS(dir string) error {
 func (m *Mem) FailSyncFS() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for len(m.dirtyFiles.nodes) > 0 {
-		m.failSync(m.dirtyFiles.nodes[0])
+	for _, n := range m.dirtyFiles.nodes {
+		m.failSync(n)
 	}
 }
 

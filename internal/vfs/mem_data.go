@@ -71,13 +71,17 @@ func (n *memNode) note(w memWrite) {
 	n.writes = append(n.writes, w)
 }
 
+// syncFile makes the file n durable, but for what a failed Sync has lost:
+// with a gate it stays among the dirty files, for it differs from the disk.
 func (m *Mem) syncFile(n *memNode) {
-	m.dirtyFiles.remove(n)
 	n.forget()
-	if g := n.gate; g != nil {
-		g.write(m, n.data, slices.Collect(g.sectors()))
-		clear(g.dirty)
+	g := n.gate
+	if g == nil {
+		m.dirtyFiles.remove(n)
+		return
 	}
+	g.write(m, n.data, slices.Collect(g.sectors()))
+	clear(g.dirty)
 }
 
 // forget takes the unsynced changes as done.
@@ -98,7 +102,6 @@ func (m *Mem) failSync(n *memNode) {
 		return
 	}
 	disk := m.surviving(n, Random, m.rng)
-	m.dirtyFiles.remove(n)
 	n.forget()
 	n.gate = &memGate{disk: disk, dirty: map[int64]struct{}{}}
 }

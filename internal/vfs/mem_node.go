@@ -167,7 +167,8 @@ func (m *Mem) flushOp(op *nameOp) {
 			m.dirtyDirs.remove(d)
 		}
 		if c.gone != nil && c.gone.links == 0 && !c.gone.isDir() {
-			m.syncFile(c.gone) // no crash brings it back
+			c.gone.forget() // no crash brings it back
+			m.dirtyFiles.remove(c.gone)
 		}
 	}
 }

@@ -33,14 +33,21 @@ func eachFS(t *testing.T, test func(t *testing.T, fsys vfs.FS, dir string)) {
 	})
 }
 
-func must(t testing.TB, err error) {
+// failer is what testing.TB and rapid.T share.
+type failer interface {
+	Helper()
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+}
+
+func must(t failer, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
 }
 
-func wantErr(t testing.TB, err, want error) {
+func wantErr(t failer, err, want error) {
 	t.Helper()
 	if !errors.Is(err, want) {
 		t.Fatalf("error is %v, want %v", err, want)
@@ -57,7 +64,7 @@ func create(t testing.TB, fsys vfs.FS, name, content string) vfs.File {
 	return f
 }
 
-func writeAt(t testing.TB, f vfs.File, content string, off int64) {
+func writeAt(t failer, f vfs.File, content string, off int64) {
 	t.Helper()
 	n, err := f.WriteAt([]byte(content), off)
 	must(t, err)

@@ -247,6 +247,15 @@ func TestRandomTruncationIsABarrier(t *testing.T) {
 		"ab", "a.") // and written again
 }
 
+func TestRandomTruncationLeavesZerosAbove(t *testing.T) {
+	m := newMem(t)
+	f := durableFile(t, m, "/d/f", fill("aaa"))
+	writeAt(t, f, fill("b"), 512)
+	must(t, f.Truncate(512))
+	must(t, f.Truncate(3*512))
+	wantOutcomes(t, outcomes(m, sectors(t, "/d/f")), "aaa", "aba", "a", "a.", "a..")
+}
+
 func TestRandomTruncationWithinASector(t *testing.T) {
 	m := newMem(t)
 	f := durableFile(t, m, "/d/f", "abcdef")

@@ -83,14 +83,31 @@ func (b BrokerConfig) chain(d *Definition) []Origin {
 
 // Governing returns the value that the config has on this node and where it
 // comes from, in the config's own unit. For a topic config it is what topics
-// have that do not override it.
+// have that do not override it. What is not taken counts as not set.
 func (b BrokerConfig) Governing(d *Definition) Origin {
 	for _, o := range b.chain(d) {
-		if value, err := convert(d, o); err == nil {
+		value, err := convert(d, o)
+		if err == nil {
+			_, err = Parse(d, value)
+		}
+		if err == nil {
 			return Origin{o.Name, value, o.Source}
 		}
 	}
 	return Origin{d.Name, d.Default, Default}
+}
+
+// governingValue is Governing's value, parsed; nil where there is none.
+func (b BrokerConfig) governingValue(d *Definition) any {
+	o := b.Governing(d)
+	if o.Source == Default && o.Value == "" && d.NoDefault {
+		return nil
+	}
+	v, err := Parse(d, o.Value)
+	if err != nil { // the table's own default
+		panic("configs: " + err.Error())
+	}
+	return v
 }
 
 // convert returns an origin's value in the unit of the config that it governs.

@@ -88,129 +88,77 @@ type TopicConfig struct {
 // not taken, the rest of the result holds and those are as if not set: a topic
 // made by another release stays usable.
 func EffectiveTopic(broker BrokerConfig, overrides map[string]string) (TopicConfig, error) {
-	var c TopicConfig
+	v := make(values, len(topicDefinitions))
 	var errs []error
 	for i := range topicDefinitions {
 		d := &topicDefinitions[i]
 		if text, ok := overrides[d.Name]; ok {
-			v, err := Parse(d, text)
+			parsed, err := Parse(d, text)
 			if err == nil {
-				c.set(d.Name, v)
+				v[d.Name] = parsed
 				continue
 			}
 			errs = append(errs, err)
 		}
-		v, err := Parse(d, broker.Governing(d).Value)
-		if err != nil {
-			panic("configs: " + err.Error())
-		}
-		c.set(d.Name, v)
+		v[d.Name] = broker.governingValue(d)
 	}
 	for _, name := range slices.Sorted(maps.Keys(overrides)) {
 		if _, err := Find(Topic, name); err != nil {
 			errs = append(errs, err)
 		}
 	}
-	return c, errors.Join(errs...)
+	return v.topicConfig(), errors.Join(errs...)
 }
 
-func (c *TopicConfig) set(name string, v any) {
-	switch name {
-	case "cleanup.policy":
-		c.CleanupDelete = slices.Contains(v.([]string), "delete")
-	case "message.timestamp.type":
-		c.LogAppendTime = v == "LogAppendTime"
-	case "compression.type":
-		c.Compression = compressions[v.(string)]
-	default:
-		assign(c.field(name), v)
+// values are parsed values by the name of their config.
+type values map[string]any
+
+// get returns a value whose Go type is that of the config; the zero value for
+// a config that has none.
+func get[T any](v values, name string) T {
+	if v[name] == nil {
+		var none T
+		return none
 	}
+	return v[name].(T)
 }
 
-// assign stores a parsed value in the field, whose type is that of the value.
-func assign(field, v any) {
-	switch f := field.(type) {
-	case *bool:
-		*f = v.(bool)
-	case *int32:
-		*f = v.(int32)
-	case *int64:
-		*f = v.(int64)
-	case *float64:
-		*f = v.(float64)
-	case *[]string:
-		*f = v.([]string)
-	case *string:
-		*f = v.(string)
-	default:
-		panic(fmt.Sprintf("configs: a field of type %T", field))
-	}
-}
+func (v values) topicConfig() TopicConfig {
+	return TopicConfig{
+		CleanupDelete:          slices.Contains(get[[]string](v, "cleanup.policy"), "delete"),
+		RetentionMillis:        get[int64](v, "retention.ms"),
+		RetentionBytes:         get[int64](v, "retention.bytes"),
+		DeleteRetentionMillis:  get[int64](v, "delete.retention.ms"),
+		MinCompactionLagMillis: get[int64](v, "min.compaction.lag.ms"),
+		MaxCompactionLagMillis: get[int64](v, "max.compaction.lag.ms"),
+		MinCleanableDirtyRatio: get[float64](v, "min.cleanable.dirty.ratio"),
+		FileDeleteDelayMillis:  get[int64](v, "file.delete.delay.ms"),
 
-// field returns where the config of that name is kept.
-func (c *TopicConfig) field(name string) any {
-	switch name {
-	case "retention.ms":
-		return &c.RetentionMillis
-	case "retention.bytes":
-		return &c.RetentionBytes
-	case "delete.retention.ms":
-		return &c.DeleteRetentionMillis
-	case "min.compaction.lag.ms":
-		return &c.MinCompactionLagMillis
-	case "max.compaction.lag.ms":
-		return &c.MaxCompactionLagMillis
-	case "min.cleanable.dirty.ratio":
-		return &c.MinCleanableDirtyRatio
-	case "file.delete.delay.ms":
-		return &c.FileDeleteDelayMillis
-	case "segment.bytes":
-		return &c.SegmentBytes
-	case "segment.ms":
-		return &c.SegmentMillis
-	case "segment.jitter.ms":
-		return &c.SegmentJitterMillis
-	case "segment.index.bytes":
-		return &c.SegmentIndexBytes
-	case "index.interval.bytes":
-		return &c.IndexIntervalBytes
-	case "preallocate":
-		return &c.Preallocate
-	case "flush.messages":
-		return &c.FlushMessages
-	case "flush.ms":
-		return &c.FlushMillis
-	case "min.insync.replicas":
-		return &c.MinInsyncReplicas
-	case "unclean.leader.election.enable":
-		return &c.UncleanLeaderElection
-	case "leader.replication.throttled.replicas":
-		return &c.LeaderThrottledReplicas
-	case "follower.replication.throttled.replicas":
-		return &c.FollowerThrottledReplicas
-	case "max.message.bytes":
-		return &c.MaxMessageBytes
-	case "message.timestamp.before.max.ms":
-		return &c.TimestampBeforeMaxMillis
-	case "message.timestamp.after.max.ms":
-		return &c.TimestampAfterMaxMillis
-	case "compression.gzip.level":
-		return &c.GzipLevel
-	case "compression.lz4.level":
-		return &c.LZ4Level
-	case "compression.zstd.level":
-		return &c.ZstdLevel
-	case "remote.storage.enable":
-		return &c.RemoteStorage
-	case "local.retention.ms":
-		return &c.LocalRetentionMillis
-	case "local.retention.bytes":
-		return &c.LocalRetentionBytes
-	case "remote.log.copy.disable":
-		return &c.RemoteLogCopyDisable
-	case "remote.log.delete.on.disable":
-		return &c.RemoteLogDeleteOnDisable
-	default:
-		panic("configs: no field for " + name)
+		SegmentBytes:        get[int32](v, "segment.bytes"),
+		SegmentMillis:       get[int64](v, "segment.ms"),
+		SegmentJitterMillis: get[int64](v, "segment.jitter.ms"),
+		SegmentIndexBytes:   get[int32](v, "segment.index.bytes"),
+		IndexIntervalBytes:  get[int32](v, "index.interval.bytes"),
+		Preallocate:         get[bool](v, "preallocate"),
+
+		FlushMessages:             get[int64](v, "flush.messages"),
+		FlushMillis:               get[int64](v, "flush.ms"),
+		MinInsyncReplicas:         get[int32](v, "min.insync.replicas"),
+		UncleanLeaderElection:     get[bool](v, "unclean.leader.election.enable"),
+		LeaderThrottledReplicas:   get[[]string](v, "leader.replication.throttled.replicas"),
+		FollowerThrottledReplicas: get[[]string](v, "follower.replication.throttled.replicas"),
+		MaxMessageBytes:           get[int32](v, "max.message.bytes"),
+		LogAppendTime:             get[string](v, "message.timestamp.type") == "LogAppendTime",
+		TimestampBeforeMaxMillis:  get[int64](v, "message.timestamp.before.max.ms"),
+		TimestampAfterMaxMillis:   get[int64](v, "message.timestamp.after.max.ms"),
+		Compression:               compressions[get[string](v, "compression.type")],
+		GzipLevel:                 get[int32](v, "compression.gzip.level"),
+		LZ4Level:                  get[int32](v, "compression.lz4.level"),
+		ZstdLevel:                 get[int32](v, "compression.zstd.level"),
+		RemoteStorage:             get[bool](v, "remote.storage.enable"),
+		LocalRetentionMillis:      get[int64](v, "local.retention.ms"),
+		LocalRetentionBytes:       get[int64](v, "local.retention.bytes"),
+		RemoteLogCopyDisable:      get[bool](v, "remote.log.copy.disable"),
+		RemoteLogDeleteOnDisable:  get[bool](v, "remote.log.delete.on.disable"),
 	}
 }

@@ -162,8 +162,10 @@ var addresses = Validator{Text: "host:port or PLAINTEXT://host:port", Check: fun
 
 // oneDirectory allows a single path.
 var oneDirectory = Validator{Text: "one directory", Check: func(v any) error {
-	switch items := v.([]string); {
-	case len(items) != 1 || items[0] == "":
+	switch path := v.(string); {
+	case path == "":
+		return errors.New("it is empty")
+	case strings.Contains(path, ","):
 		return errors.New("a node has one data directory")
 	default:
 		return nil

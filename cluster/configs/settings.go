@@ -1,0 +1,105 @@
+package configs
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Settings is every config of a node that does not merely govern a topic
+// config's default, typed. Names, units and meanings are those of the table.
+type Settings struct {
+	NodeID              int32 // node.id or broker.id
+	Rack                string
+	Listeners           []string // host:port
+	AdvertisedListeners []string // host:port; the listeners where not set
+	PeerListen          string   // host:port, empty: off
+	HTTPListen          string   // host:port, empty: off
+	DataDir             string   // log.dirs or log.dir
+	MemoryLimitBytes    int64    // -1: none
+
+	SocketRequestMaxBytes      int32
+	QueuedMaxRequestBytes      int64
+	MaxConnections             int32
+	MaxConnectionsPerIP        int32
+	ConnectionsMaxIdleMillis   int64 // -1: never
+	FetchMaxBytes              int32
+	FetchSessionCacheSlots     int32
+	ProducerIDExpirationMillis int32
+
+	NumPartitions            int32
+	DefaultReplicationFactor int16
+	AutoCreateTopics         bool
+	DeleteTopics             bool
+	MaxTopics                int64
+	MaxPartitions            int64
+
+	RetentionCheckIntervalMillis int64
+	ScrubDays                    int32 // 0: never
+}
+
+// EffectiveBroker computes a node's settings. The error joins one for each
+// layer with a config that is unknown or whose value is not taken, and one for
+// configs that do not go together; what is wrong counts as not set.
+func EffectiveBroker(b BrokerConfig) (Settings, error) {
+	v := make(values, len(nodeDefinitions))
+	for i := range nodeDefinitions {
+		d := &nodeDefinitions[i]
+		v[d.Name] = b.governingValue(brokerByName[d.Name])
+	}
+	s := v.settings()
+	if len(s.AdvertisedListeners) == 0 {
+		s.AdvertisedListeners = s.Listeners
+	}
+	errs := []error{ValidateAll(Broker, b.Static), ValidateAll(Broker, b.DynamicDefault), ValidateAll(Broker, b.Dynamic)}
+	if int64(s.SocketRequestMaxBytes) > s.QueuedMaxRequestBytes {
+		errs = append(errs, fmt.Errorf("socket.request.max.bytes is %d, above queued.max.request.bytes, which is %d: "+
+			"a request of that size could never be read", s.SocketRequestMaxBytes, s.QueuedMaxRequestBytes))
+	}
+	return s, errors.Join(errs...)
+}
+
+func (v values) settings() Settings {
+	return Settings{
+		NodeID:              get[int32](v, "node.id"),
+		Rack:                get[string](v, "broker.rack"),
+		Listeners:           hostPorts(get[[]string](v, "listeners")),
+		AdvertisedListeners: hostPorts(get[[]string](v, "advertised.listeners")),
+		PeerListen:          get[string](v, "peer.listen"),
+		HTTPListen:          get[string](v, "http.listen"),
+		DataDir:             get[string](v, "log.dirs"),
+		MemoryLimitBytes:    get[int64](v, "memory.limit.bytes"),
+
+		SocketRequestMaxBytes:      get[int32](v, "socket.request.max.bytes"),
+		QueuedMaxRequestBytes:      get[int64](v, "queued.max.request.bytes"),
+		MaxConnections:             get[int32](v, "max.connections"),
+		MaxConnectionsPerIP:        get[int32](v, "max.connections.per.ip"),
+		ConnectionsMaxIdleMillis:   get[int64](v, "connections.max.idle.ms"),
+		FetchMaxBytes:              get[int32](v, "fetch.max.bytes"),
+		FetchSessionCacheSlots:     get[int32](v, "max.incremental.fetch.session.cache.slots"),
+		ProducerIDExpirationMillis: get[int32](v, "producer.id.expiration.ms"),
+
+		NumPartitions:            get[int32](v, "num.partitions"),
+		DefaultReplicationFactor: int16(get[int32](v, "default.replication.factor")),
+		AutoCreateTopics:         get[bool](v, "auto.create.topics.enable"),
+		DeleteTopics:             get[bool](v, "delete.topic.enable"),
+		MaxTopics:                get[int64](v, "max.topics"),
+		MaxPartitions:            get[int64](v, "max.partitions"),
+
+		RetentionCheckIntervalMillis: get[int64](v, "log.retention.check.interval.ms"),
+		ScrubDays:                    get[int32](v, "log.scrub.days"),
+	}
+}
+
+// hostPorts takes the names off listeners such as PLAINTEXT://host:port.
+func hostPorts(listeners []string) []string {
+	addresses := make([]string, len(listeners))
+	for i, l := range listeners {
+		_, address, named := strings.Cut(l, "://")
+		if !named {
+			address = l
+		}
+		addresses[i] = address
+	}
+	return addresses
+}

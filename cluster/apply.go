@@ -59,7 +59,7 @@ func newPartitions(have []PartitionMeta, assignment [][]int32) []PartitionMeta {
 func (i *Image) addTopic(t *Topic) {
 	i.topics = i.topics.with(t.Name, t)
 	i.topicIDs = i.topicIDs.with(t.ID, t)
-	i.folded = i.folded.with(foldName(t.Name), t.Name)
+	i.folded = i.folded.with(foldName(t.Name), t)
 	i.countReplicas(t.Partitions, 1)
 }
 
@@ -72,24 +72,30 @@ func (i *Image) removeTopic(t *Topic) {
 
 // changeTopic puts a changed topic in the old one's place.
 func (i *Image) changeTopic(t *Topic) {
+	i.folded = i.folded.with(foldName(t.Name), t)
 	i.topics = i.topics.with(t.Name, t)
 	i.topicIDs = i.topicIDs.with(t.ID, t)
 }
 
 // countReplicas adds to (or, with −1, takes from) what the nodes hold.
 func (i *Image) countReplicas(partitions []PartitionMeta, sign int) {
-	i.partitions += sign * len(partitions)
 	nodes := make([]*Node, len(i.nodes))
 	for at, n := range i.nodes {
 		clone := *n
 		nodes[at] = &clone
 	}
 	i.nodes = nodes
+	i.tally(partitions, sign)
+}
+
+// tally is countReplicas for an image that shares its nodes with no other.
+func (i *Image) tally(partitions []PartitionMeta, sign int) {
+	i.partitions += sign * len(partitions)
 	for _, p := range partitions {
 		for at, r := range p.Replicas {
 			n := i.Node(r.Node)
 			if n == nil {
-				continue
+				continue // no rule lets this be, but a snapshot's bytes might
 			}
 			n.replicas += sign
 			if at == 0 {

@@ -23,7 +23,7 @@ type Image struct {
 	topicIDs tree[TopicID, *Topic]
 	// folded maps a name with its dots turned into underscores to the topic
 	// that holds it: two topics may not share one (their metrics would).
-	folded     tree[string, string]
+	folded     tree[string, *Topic]
 	deleted    tree[TopicID, *DeletedTopic]
 	partitions int
 
@@ -128,7 +128,7 @@ func emptyImage() *Image {
 	return &Image{
 		topics:   newTree[string, *Topic](strings.Compare),
 		topicIDs: newTree[TopicID, *Topic](compareTopicIDs),
-		folded:   newTree[string, string](strings.Compare),
+		folded:   newTree[string, *Topic](strings.Compare),
 		deleted:  newTree[TopicID, *DeletedTopic](compareTopicIDs),
 	}
 }

@@ -89,7 +89,7 @@ func (c *CreateTopic) check(i *Image) error {
 	}
 	if other, ok := i.folded.get(foldName(c.Name)); ok {
 		return protocol.Errorf(kerr.InvalidTopicException,
-			"topic %q collides with topic %q: names may not differ only in '.' and '_'", c.Name, other)
+			"topic %q collides with topic %q: names may not differ only in '.' and '_'", c.Name, other.Name)
 	}
 	if c.ID.IsZero() || i.TopicByID(c.ID) != nil || i.Deleted(c.ID) != nil {
 		return protocol.Errorf(kerr.InvalidRequest, "topic id %s is taken", c.ID)

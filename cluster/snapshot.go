@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"maps"
 	"slices"
+	"strings"
 )
 
 const (
@@ -87,6 +88,12 @@ func (r *reader) topic() *Topic {
 			replicas[i] = Replica{Node: r.int32(), Incarnation: r.uint()}
 		}
 		t.Partitions[p].Replicas = replicas
+		if len(replicas) == 0 {
+			r.fail(fmt.Errorf("partition %d of topic %q has no replica", p, t.Name))
+		}
+	}
+	if len(t.Partitions) == 0 {
+		r.fail(fmt.Errorf("topic %q has no partitions", t.Name))
 	}
 	return t
 }
@@ -129,11 +136,7 @@ func (r *reader) image() *Image {
 		id := r.int32()
 		i.brokerConfigs[id] = r.stringMap()
 	}
-	for range r.count(21) {
-		if t := r.topic(); r.err == nil {
-			r.placeTopic(i, t)
-		}
-	}
+	r.topics(i)
 	for range r.count(20) {
 		t := &DeletedTopic{Name: r.string(), ID: r.id(), Partitions: r.int32(), Pending: r.nodes(), DeletedMs: r.int()}
 		if r.err == nil {
@@ -143,14 +146,37 @@ func (r *reader) image() *Image {
 	return i
 }
 
-// placeTopic adds a topic of a snapshot, whose parts have to fit together.
-func (r *reader) placeTopic(i *Image, t *Topic) {
-	switch {
-	case i.Topic(t.Name) != nil || i.TopicByID(t.ID) != nil:
-		r.fail(fmt.Errorf("topic %q is there twice", t.Name))
-	case len(t.Partitions) == 0:
-		r.fail(fmt.Errorf("topic %q has no partitions", t.Name))
-	default:
-		i.addTopic(t)
+// topics reads the image's topics, which have to come by ascending name, and
+// all that is derived from them.
+func (r *reader) topics(i *Image) {
+	var names, folded []*treeNode[string, *Topic]
+	var ids []*treeNode[TopicID, *Topic]
+	for range r.count(21) {
+		t := r.topic()
+		if r.err == nil && len(names) > 0 && t.Name <= names[len(names)-1].key {
+			r.fail(fmt.Errorf("topic %q is out of order", t.Name))
+		}
+		if r.err != nil {
+			return
+		}
+		names = append(names, &treeNode[string, *Topic]{key: t.Name, value: t})
+		folded = append(folded, &treeNode[string, *Topic]{key: foldName(t.Name), value: t})
+		ids = append(ids, &treeNode[TopicID, *Topic]{key: t.ID, value: t})
+		i.tally(t.Partitions, 1)
 	}
+	i.topics = treeOf(strings.Compare, names)
+	i.folded = sortedTree(r, strings.Compare, folded)
+	i.topicIDs = sortedTree(r, compareTopicIDs, ids)
+}
+
+// sortedTree returns the tree of entries in any order, of which no two may
+// have the same key.
+func sortedTree[K any](r *reader, compare func(K, K) int, entries []*treeNode[K, *Topic]) tree[K, *Topic] {
+	slices.SortFunc(entries, func(a, b *treeNode[K, *Topic]) int { return compare(a.key, b.key) })
+	for at := 1; at < len(entries); at++ {
+		if compare(entries[at-1].key, entries[at].key) == 0 {
+			r.fail(fmt.Errorf("topics %q and %q collide", entries[at-1].value.Name, entries[at].value.Name))
+		}
+	}
+	return treeOf(compare, entries)
 }

@@ -27,6 +27,19 @@ func newTree[K, V any](compare func(K, K) int) tree[K, V] {
 	return tree[K, V]{compare: compare}
 }
 
+// treeOf returns the tree of entries in strictly ascending order of key.
+func treeOf[K, V any](compare func(K, K) int, entries []*treeNode[K, V]) tree[K, V] {
+	return tree[K, V]{compare, buildTree(entries)}
+}
+
+func buildTree[K, V any](entries []*treeNode[K, V]) *treeNode[K, V] {
+	if len(entries) == 0 {
+		return nil
+	}
+	middle := len(entries) / 2
+	return join(entries[middle], buildTree(entries[:middle]), buildTree(entries[middle+1:]))
+}
+
 func (t tree[K, V]) len() int { return t.root.len() }
 
 func (n *treeNode[K, V]) len() int {

@@ -13,6 +13,9 @@ import (
 // request.
 const maxPartitionsPerCommand = 10_000
 
+// maxListeners bounds the listeners of a node.
+const maxListeners = 64
+
 // Validate returns why the command should not be proposed: what [Machine.Apply]
 // would say, and what this release's table of configs says. It changes nothing
 // and serves requests that only want to be validated.
@@ -60,6 +63,9 @@ func (c *RegisterNode) check(i *Image) error {
 		return protocol.Errorf(kerr.UnsupportedVersion,
 			"node %d runs feature levels %d to %d, the cluster is at %d", n.ID, n.MinFeatureLevel, n.MaxFeatureLevel, i.featureLevel)
 	}
+	if len(n.Listeners) > maxListeners {
+		return protocol.Errorf(kerr.InvalidRequest, "node %d names more than %d listeners", n.ID, maxListeners)
+	}
 	for at, l := range n.Listeners {
 		if l.Name == "" || l.Host == "" || l.Port < 1 || l.Port > math.MaxUint16 {
 			return protocol.Errorf(kerr.InvalidRequest, "node %d names a listener %q at %q, port %d", n.ID, l.Name, l.Host, l.Port)
@@ -71,14 +77,7 @@ func (c *RegisterNode) check(i *Image) error {
 	return nil
 }
 
-func (c *RegisterNode) validate(*Image) error {
-	if len(c.Node.Listeners) > maxListeners {
-		return protocol.Errorf(kerr.InvalidRequest, "node %d names more than %d listeners", c.Node.ID, maxListeners)
-	}
-	return nil
-}
-
-const maxListeners = 64
+func (c *RegisterNode) validate(*Image) error { return nil }
 
 func (c *CreateTopic) check(i *Image) error {
 	if err := nameError(c.Name); err != nil {

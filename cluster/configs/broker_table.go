@@ -30,10 +30,10 @@ var nodeDefinitions = []Definition{
 		Valid: atLeastOrNone(33554432, "no limit of its own"),
 		Doc:   "The heap size at which the garbage collector works harder (Go's GOMEMLIMIT, which wins where it is set in the environment)."},
 
-	{Name: "socket.request.max.bytes", Type: Int, Unit: Bytes, Default: "33554432", Valid: atLeast(1024), Group: groupClients,
-		Doc: "How large a request may be; a larger one closes the connection. It is at most queued.max.request.bytes. Kafka's default is 104857600."},
+	{Name: "socket.request.max.bytes", Type: Int, Unit: Bytes, Default: "104857600", Valid: atLeast(1024), Group: groupClients,
+		Doc: "How large a request may be; a larger one closes the connection."},
 	{Name: "queued.max.request.bytes", Type: Long, Unit: Bytes, Default: "33554432", Valid: atLeast(1 << 20), Group: groupClients,
-		Doc: "How many bytes of requests are in memory at once, over all connections. Reading waits while they are used up. Kafka's default is no limit."},
+		Doc: "How many bytes of requests are in memory at once, over all connections. Reading waits while they are used up; a single larger request passes alone. Kafka's default is no limit."},
 	{Name: "max.connections", Type: Int, Default: "10000", Valid: atLeast(1), Group: groupClients,
 		Doc: "How many connections of clients are open at once; more are closed at once. Kafka's default is no limit."},
 	{Name: "max.connections.per.ip", Type: Int, Default: "4000", Valid: atLeast(1), Group: groupClients,

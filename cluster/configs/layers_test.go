@@ -97,7 +97,7 @@ func TestBrokerSettings(t *testing.T) {
 		t.Errorf("got %+v", s)
 	}
 	for _, bad := range []map[string]string{
-		{"num.partitions": "0"}, {"num.partition": "1"}, {"socket.request.max.bytes": "104857600"},
+		{"num.partitions": "0"}, {"num.partition": "1"}, {"socket.request.max.bytes": "1 GiB"},
 	} {
 		if _, err := EffectiveBroker(BrokerConfig{Static: bad}); err == nil {
 			t.Errorf("%v is accepted", bad)

@@ -2,7 +2,6 @@ package configs
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 )
 
@@ -39,8 +38,8 @@ type Settings struct {
 }
 
 // EffectiveBroker computes a node's settings. The error joins one for each
-// layer with a config that is unknown or whose value is not taken, and one for
-// configs that do not go together; what is wrong counts as not set.
+// layer with a config that is unknown or whose value is not taken; such a value
+// counts as not set.
 func EffectiveBroker(b BrokerConfig) (Settings, error) {
 	v := make(values, len(nodeDefinitions))
 	for i := range nodeDefinitions {
@@ -52,10 +51,6 @@ func EffectiveBroker(b BrokerConfig) (Settings, error) {
 		s.AdvertisedListeners = s.Listeners
 	}
 	errs := []error{ValidateAll(Broker, b.Static), ValidateAll(Broker, b.DynamicDefault), ValidateAll(Broker, b.Dynamic)}
-	if int64(s.SocketRequestMaxBytes) > s.QueuedMaxRequestBytes {
-		errs = append(errs, fmt.Errorf("socket.request.max.bytes is %d, above queued.max.request.bytes, which is %d: "+
-			"a request of that size could never be read", s.SocketRequestMaxBytes, s.QueuedMaxRequestBytes))
-	}
 	return s, errors.Join(errs...)
 }
 

@@ -123,7 +123,7 @@ var topicDefinitions = []Definition{
 		Doc:      "How hard the broker's gzip tries, where compression.type is gzip."},
 	{Name: "compression.lz4.level", Type: Int, Default: "9", Valid: between(1, 17), Group: groupCompression,
 		Synonyms: []string{"compression.lz4.level"},
-		Doc:      "How hard the broker's lz4 tries, where compression.type is lz4. The encoder knows 1 to 9; higher levels count as 9."},
+		Doc:      "How hard the broker's lz4 tries, where compression.type is lz4. 9, the default, is its fast mode; the other levels are the high-compression mode's, of which those above 9 are one."},
 	{Name: "compression.zstd.level", Type: Int, Default: "3", Valid: between(-131072, 22), Group: groupCompression,
 		Synonyms: []string{"compression.zstd.level"},
 		Doc:      "How hard the broker's zstd tries, where compression.type is zstd. The encoder has four levels, of which the nearest is taken."},

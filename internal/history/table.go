@@ -62,7 +62,7 @@ type point struct{ end, bound int64 }
 
 // keptPoints is how many rises are remembered: a request that started before
 // the oldest is held to less than it could be.
-const keptPoints = 1 << 16
+const keptPoints = 1 << 12
 
 // raise notes that an answer at end showed bound; ends ascend.
 func (f *frontier) raise(end, bound int64) {

@@ -76,7 +76,7 @@ var requestSchemas = []requestSchema{
 	{35, 1, 5, 2, "DescribeLogDirs", `topics:[name:string partitions:[int32]]`},
 	{37, 0, 3, 2, "CreatePartitions", `topics:[name:string count:int32 assignments:[broker_ids:[int32]]]
 		timeout_ms:int32 validate_only:bool`},
-	{42, 0, 2, 2, "DeleteGroups", `groups_names:[string]`},
+	{42, 0, 3, 2, "DeleteGroups", `groups_names:[string]`},
 	{44, 0, 1, 1, "IncrementalAlterConfigs", `resources:[type:int8 name:string
 		configs:[name:string operation:int8 value:?string]] validate_only:bool`},
 	{47, 0, 0, neverFlexible, "OffsetDelete", `group_id:string topics:[name:string partitions:[index:int32]]`},

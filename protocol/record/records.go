@@ -17,6 +17,8 @@ const maxRecordHeaders = 100_000
 type Limits struct {
 	// MaxDecompressedBytes is the most that the records may decompress to; 0 is
 	// DefaultMaxDecompressedBytes. Uncompressed batches are as large as they are.
+	// zstd frames of a window above it (and above 8 MiB, which is what zstd's
+	// levels above 19 use) are refused too.
 	MaxDecompressedBytes int
 }
 

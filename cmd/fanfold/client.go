@@ -31,7 +31,10 @@ type client struct {
 	dialing struct {
 		sync.Mutex
 		address string
-		err     error // nil after a success
+		err     error      // nil after a success
+		early   []net.Conn // made before the first answer
+		ready   bool       // a broker has answered
+		givenUp bool       // none has in time
 	}
 }
 
@@ -45,6 +48,7 @@ func (a *app) connect(ctx context.Context, opts ...kgo.Opt) (*client, error) {
 		kgo.SoftwareNameAndVersion("fanfold", softwareVersion()),
 		kgo.Dialer(c.dial),
 		kgo.RetryTimeout(a.timeout),
+		kgo.RequestTimeoutOverhead(max(min(a.timeout, 10*time.Second), 100*time.Millisecond)),
 		kgo.MetadataMinAge(250 * time.Millisecond),
 	}
 	cl, err := kgo.NewClient(append(base, opts...)...)
@@ -54,14 +58,33 @@ func (a *app) connect(ctx context.Context, opts ...kgo.Opt) (*client, error) {
 	c.Client, c.admin = cl, kadm.NewClient(cl)
 	pinging, cancel := context.WithTimeout(ctx, min(connectTimeout, a.timeout))
 	defer cancel()
-	if err := cl.Ping(pinging); err != nil {
-		cl.Close()
-		if ctx.Err() != nil {
-			return nil, errInterrupted
-		}
-		return nil, c.unreachable(err)
+	stop := context.AfterFunc(pinging, c.giveUp)
+	err = cl.Ping(pinging)
+	if stop() && err == nil {
+		c.dialing.Lock()
+		c.dialing.ready, c.dialing.early = true, nil
+		c.dialing.Unlock()
+		return c, nil
 	}
-	return c, nil
+	if err == nil {
+		err = pinging.Err()
+	}
+	cl.Close()
+	if ctx.Err() != nil {
+		return nil, errInterrupted
+	}
+	return nil, c.unreachable(pinging, err)
+}
+
+// giveUp closes what was dialed before the first answer: the handshake of a
+// connection waits for its peer, whatever happens to the request's context.
+func (c *client) giveUp() {
+	c.dialing.Lock()
+	defer c.dialing.Unlock()
+	c.dialing.givenUp = true
+	for _, conn := range c.dialing.early {
+		conn.Close()
+	}
 }
 
 // errInterrupted is the end of a verb by a signal before its work was done.
@@ -81,9 +104,20 @@ func softwareVersion() string {
 // dial connects and remembers why it could not.
 func (c *client) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	conn, err := (&net.Dialer{Timeout: connectTimeout}).DialContext(ctx, network, address)
+	if err != nil && ctx.Err() != nil {
+		return nil, err // given up, which says nothing of the address
+	}
 	c.dialing.Lock()
 	defer c.dialing.Unlock()
-	c.dialing.address, c.dialing.err = address, err
+	if c.dialing.givenUp {
+		if conn != nil {
+			conn.Close()
+		}
+		return nil, context.DeadlineExceeded
+	}
+	if c.dialing.address, c.dialing.err = address, err; err == nil && !c.dialing.ready {
+		c.dialing.early = append(c.dialing.early, conn)
+	}
 	return conn, err
 }
 
@@ -95,14 +129,18 @@ func (c *client) dialFailure() (address string, err error) {
 }
 
 // unreachable explains that no broker answered the first request.
-func (c *client) unreachable(err error) error {
+func (c *client) unreachable(pinging context.Context, err error) error {
 	addresses := strings.Join(c.app.brokers, ", ")
-	if _, dialErr := c.dialFailure(); dialErr != nil {
+	address, dialErr := c.dialFailure()
+	if dialErr == nil && pinging.Err() != nil && address == "" {
+		dialErr = context.DeadlineExceeded
+	}
+	if dialErr != nil {
 		return fmt.Errorf("no broker at %s: %s; is a broker running there? start one with: fanfold serve", addresses, rootCause(dialErr))
 	}
-	if errors.Is(err, context.DeadlineExceeded) {
+	if pinging.Err() != nil {
 		return fmt.Errorf("%s accepts connections but gives no answer within %s; is it a Kafka broker's port, without TLS?",
-			addresses, units.FormatElapsed(min(connectTimeout, c.app.timeout)))
+			addresses, min(connectTimeout, c.app.timeout))
 	}
 	return fmt.Errorf("%s does not answer as a Kafka broker does: %w; is it a broker's port, without TLS and SASL?", addresses, err)
 }

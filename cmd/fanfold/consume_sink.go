@@ -164,4 +164,3 @@ func (s *fileSink) close(complete bool) error {
 	}
 	return nil
 }
-

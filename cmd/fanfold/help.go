@@ -80,6 +80,12 @@ func (a *app) flagLines(flags *pflag.FlagSet, keep func(*pflag.Flag) bool) strin
 			return
 		}
 		value, usage := pflag.UnquoteUsage(f)
+		switch f.Name {
+		case "help":
+			usage = "show this text"
+		case "version":
+			usage = "show the version"
+		}
 		left := "      --" + f.Name
 		if f.Shorthand != "" {
 			left = "  -" + f.Shorthand + ", --" + f.Name

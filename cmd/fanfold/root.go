@@ -189,7 +189,7 @@ func (a *app) checkClientFlags(cmd *cobra.Command, _ []string) error {
 // describeDefault is a flag's default as the help shows it, or "".
 func describeDefault(f *pflag.Flag) string {
 	switch f.DefValue {
-	case "", "0", "false", "[]", "0s":
+	case "", "0", "false", "[]", "0s", "-1":
 		return ""
 	}
 	return fmt.Sprintf(" (default %s)", strings.Trim(f.DefValue, "[]"))

@@ -193,14 +193,13 @@ const maxBufferedBytes = 64 << 20
 
 // options are the producer's options for a topic whose largest message is
 // limit bytes.
-func (f *produceFlags) options(a *app, source *recordSource, limit int32) []kgo.Opt {
+func (f *produceFlags) options(source *recordSource, limit int32) []kgo.Opt {
 	opts := []kgo.Opt{
 		kgo.ProducerLinger(f.linger),
 		kgo.ProducerBatchMaxBytes(limit),
 		kgo.MaxBufferedRecords(200_000),
 		kgo.MaxBufferedBytes(max(maxBufferedBytes, 2*int(limit))),
 		kgo.BrokerMaxWriteBytes(max(100<<20, min(limit, 1<<30)+1<<20)),
-		kgo.RecordDeliveryTimeout(a.timeout + f.linger),
 		kgo.AllowIdempotentProduceCancellation(), // the end of --timeout or a signal ends the program
 		kgo.ProducerBatchCompression(codecs[f.compression.value]),
 	}
@@ -235,7 +234,7 @@ func (a *app) produce(ctx context.Context, f *produceFlags, source *recordSource
 	if err != nil {
 		return err
 	}
-	c, err := a.connect(ctx, f.options(a, source, limit)...)
+	c, err := a.connect(ctx, f.options(source, limit)...)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -30,6 +31,9 @@ type publisher struct {
 
 	// stop ends the reading of input at the first failure.
 	stop context.CancelCauseFunc
+
+	waiting  atomic.Int64 // records sent and not answered
+	progress atomic.Int64 // when the last answer came, or waiting left 0: ns since 1970
 
 	mu struct {
 		sync.Mutex
@@ -70,6 +74,7 @@ func (p *publisher) run(ctx context.Context, source *recordSource) error {
 		timer := time.AfterFunc(flushGrace, cancel)
 		context.AfterFunc(sending, func() { timer.Stop() })
 	})()
+	defer p.watch(cancel)()
 	if p.app.errTerminal && !p.flags.quiet {
 		defer showProgress(p.app.stderr, func() string { return p.meter.line("sent") })()
 	}
@@ -86,6 +91,9 @@ func (p *publisher) run(ctx context.Context, source *recordSource) error {
 		if at, ok := record.Context.(*placed); ok {
 			at.Context = sending
 		}
+		if p.waiting.Add(1) == 1 {
+			p.progress.Store(time.Now().UnixNano())
+		}
 		p.client.Produce(sending, record, p.acknowledged)
 	}
 	flushErr := p.client.Flush(sending)
@@ -93,6 +101,33 @@ func (p *publisher) run(ctx context.Context, source *recordSource) error {
 		p.abort()
 	}
 	return p.outcome(ctx, inputErr)
+}
+
+// watch cancels the sending once nothing was answered for --timeout. (The
+// client's own record timeout counts from a record's timestamp, which may be
+// any.) The function that it returns ends the watching and waits for it.
+func (p *publisher) watch(cancel context.CancelFunc) (stop func()) {
+	quit, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		ticker := time.NewTicker(min(max(p.app.timeout/10, time.Millisecond), 250*time.Millisecond))
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ticker.C:
+				silent := time.Since(time.Unix(0, p.progress.Load()))
+				if p.waiting.Load() > 0 && silent > p.app.timeout+p.flags.linger {
+					cancel()
+				}
+			case <-quit:
+				return
+			}
+		}
+	}()
+	return func() {
+		close(quit)
+		<-done
+	}
 }
 
 // abort fails what is still buffered, so that it is counted.
@@ -125,6 +160,8 @@ func (p *publisher) outcome(ctx context.Context, inputErr error) error {
 // acknowledged is called for each record in the order of its partition, one at
 // a time.
 func (p *publisher) acknowledged(r *kgo.Record, err error) {
+	p.waiting.Add(-1)
+	p.progress.Store(time.Now().UnixNano())
 	if err != nil {
 		p.fail(r, err)
 		return
@@ -163,7 +200,7 @@ func (p *publisher) reason(r *kgo.Record, err error) error {
 	case errors.Is(err, kerr.MessageTooLarge):
 		return fmt.Errorf("%s: %s with key and headers is too large: topic %q takes batches of %d bytes; raise it with: fanfold topic alter %s -c max.message.bytes=SIZE",
 			where, units.FormatBytes(int64(len(r.Key)+len(r.Value))), p.topic, p.limit, p.topic)
-	case errors.Is(err, kgo.ErrRecordTimeout), errors.Is(err, context.Canceled), errors.Is(err, kgo.ErrAborting):
+	case errors.Is(err, context.Canceled), errors.Is(err, kgo.ErrAborting):
 		if address, dialErr := p.client.dialFailure(); dialErr != nil {
 			return fmt.Errorf("%s: the broker at %s cannot be reached: %s", where, address, rootCause(dialErr))
 		}

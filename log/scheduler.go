@@ -1,0 +1,231 @@
+package log
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/fanfold/fanfold/internal/vfs"
+)
+
+// SyncConfig says how a SyncScheduler works.
+type SyncConfig struct {
+	FS  vfs.FS // for syncing it as a whole; nil means that this is never done
+	Dir string // any directory of that file system
+
+	// InFlight bounds the syncs that run at once; zero means 8.
+	InFlight int
+
+	// WholeFrom is how many files must wait for one sync of the whole file
+	// system to be made for all of them; zero means 64, negative never.
+	WholeFrom int
+
+	// Observe, if not nil, is told of each sync: how long it took and for how
+	// many files it was. It must not block.
+	Observe func(d time.Duration, files int)
+
+	Now func() time.Time // nil means time.Now
+}
+
+// SyncScheduler makes files durable for all logs of a node: a bounded number of
+// syncs at once, one for all who ask for the same file meanwhile, and one of
+// the whole file system where many files wait. Callers' goroutines do the
+// work; it starts none.
+type SyncScheduler struct {
+	cfg SyncConfig
+
+	mu struct {
+		sync.Mutex
+		running int
+		active  map[vfs.File]struct{} // being synced one by one
+		waiting map[vfs.File]*syncRequest
+		queue   []*syncRequest // waiting, in order
+		whole   bool           // a sync of the whole file system runs
+		noWhole bool           // there is no such sync here
+		closed  bool
+		idle    *sync.Cond
+	}
+}
+
+// syncRequest is one file that waits, for all who asked.
+type syncRequest struct {
+	file  vfs.File
+	grant chan []*syncRequest // to the first who asked: go and sync these
+	done  chan struct{}
+	err   error
+}
+
+// NewSyncScheduler returns a scheduler that is ready to use.
+func NewSyncScheduler(cfg SyncConfig) *SyncScheduler {
+	if cfg.InFlight <= 0 {
+		cfg.InFlight = 8
+	}
+	if cfg.WholeFrom == 0 {
+		cfg.WholeFrom = wholeFromDefault
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	s := &SyncScheduler{cfg: cfg}
+	s.mu.active = map[vfs.File]struct{}{}
+	s.mu.waiting = map[vfs.File]*syncRequest{}
+	s.mu.noWhole = cfg.FS == nil || cfg.WholeFrom < 0
+	s.mu.idle = sync.NewCond(&s.mu)
+	return s
+}
+
+// Sync returns once what was written to f before the call is durable. It
+// returns ErrClosed after Close.
+func (s *SyncScheduler) Sync(f vfs.File) error {
+	s.mu.Lock()
+	if s.mu.closed {
+		s.mu.Unlock()
+		return ErrClosed
+	}
+	if r := s.mu.waiting[f]; r != nil {
+		s.mu.Unlock()
+		<-r.done
+		return r.err
+	}
+	_, busy := s.mu.active[f]
+	if !busy && !s.mu.whole && s.mu.running < s.cfg.InFlight && len(s.mu.queue) == 0 {
+		s.mu.running++
+		s.mu.active[f] = struct{}{}
+		s.mu.Unlock()
+		err := s.one(f)
+		s.finish(f)
+		return err
+	}
+	r := &syncRequest{file: f, grant: make(chan []*syncRequest, 1), done: make(chan struct{})}
+	s.mu.waiting[f] = r
+	s.mu.queue = append(s.mu.queue, r)
+	s.next()
+	s.mu.Unlock()
+	select {
+	case batch := <-r.grant:
+		s.serve(batch)
+	case <-r.done:
+	}
+	return r.err
+}
+
+// serve syncs what next granted and tells all who wait.
+func (s *SyncScheduler) serve(batch []*syncRequest) {
+	if len(batch) == 1 {
+		r := batch[0]
+		r.err = s.one(r.file)
+		s.finish(r.file)
+		close(r.done)
+		return
+	}
+	s.all(batch)
+	s.mu.Lock()
+	s.mu.running--
+	s.mu.whole = false
+	s.next()
+	s.mu.Unlock()
+	for _, r := range batch {
+		close(r.done)
+	}
+}
+
+func (s *SyncScheduler) one(f vfs.File) error {
+	start := s.cfg.Now()
+	err := f.Sync()
+	s.observe(start, 1)
+	return err
+}
+
+// all makes one sync for the batch. Each file is then asked for errors of its
+// own: a sync of the whole file system tells only of those that came up since
+// it began.
+func (s *SyncScheduler) all(batch []*syncRequest) {
+	start := s.cfg.Now()
+	err := s.cfg.FS.SyncFS(s.cfg.Dir)
+	switch {
+	case errors.Is(err, errors.ErrUnsupported):
+		s.mu.Lock()
+		s.mu.noWhole = true
+		s.mu.Unlock()
+		for _, r := range batch {
+			r.err = s.one(r.file)
+		}
+		return
+	case err != nil:
+		err = fmt.Errorf("sync file system: %w", err)
+	}
+	for _, r := range batch {
+		if r.err = err; err == nil {
+			r.err = writebackError(r.file)
+		}
+	}
+	s.observe(start, len(batch))
+}
+
+func (s *SyncScheduler) observe(start time.Time, files int) {
+	if s.cfg.Observe != nil {
+		s.cfg.Observe(s.cfg.Now().Sub(start), files)
+	}
+}
+
+func (s *SyncScheduler) finish(f vfs.File) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mu.running--
+	delete(s.mu.active, f)
+	s.next()
+}
+
+// next starts what can be started. The caller holds mu.
+func (s *SyncScheduler) next() {
+	if s.mu.running == 0 {
+		s.mu.idle.Broadcast()
+	}
+	for len(s.mu.queue) > 0 && s.mu.running < s.cfg.InFlight && !s.mu.whole {
+		if !s.mu.noWhole && len(s.mu.queue) >= s.cfg.WholeFrom {
+			s.mu.whole = true
+			s.start(s.mu.queue)
+			s.mu.queue = nil
+			return
+		}
+		i := 0
+		for i < len(s.mu.queue) && s.busy(s.mu.queue[i].file) {
+			i++
+		}
+		if i == len(s.mu.queue) {
+			return
+		}
+		r := s.mu.queue[i]
+		copy(s.mu.queue[i:], s.mu.queue[i+1:])
+		s.mu.queue[len(s.mu.queue)-1] = nil
+		s.mu.queue = s.mu.queue[:len(s.mu.queue)-1]
+		s.mu.active[r.file] = struct{}{}
+		s.start([]*syncRequest{r})
+	}
+}
+
+func (s *SyncScheduler) busy(f vfs.File) bool {
+	_, busy := s.mu.active[f]
+	return busy
+}
+
+// start hands a batch to the goroutine that asked for its first file.
+func (s *SyncScheduler) start(batch []*syncRequest) {
+	s.mu.running++
+	for _, r := range batch {
+		delete(s.mu.waiting, r.file)
+	}
+	batch[0].grant <- batch
+}
+
+// Close refuses new calls and returns once those under way are done.
+func (s *SyncScheduler) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mu.closed = true
+	for s.mu.running > 0 || len(s.mu.queue) > 0 {
+		s.mu.idle.Wait()
+	}
+	return nil
+}

@@ -151,6 +151,7 @@ func newTopic(t *testing.T, b *broker.Broker, name string, partitions int32) str
 	if _, err := adm.CreateTopic(t.Context(), partitions, 1, configs, name); err != nil {
 		t.Fatalf("create topic %s: %v", name, err)
 	}
+	settled(t, adm, name)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 		defer cancel()
@@ -159,4 +160,23 @@ func newTopic(t *testing.T, b *broker.Broker, name string, partitions int32) str
 		}
 	})
 	return name
+}
+
+// settled waits until every partition of a new topic answers: Apache Kafka's
+// brokers learn of it a moment after its creation was answered.
+func settled(t *testing.T, adm *kadm.Client, topic string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for {
+		ends, err := adm.ListEndOffsets(ctx, topic)
+		if err = errors.Join(err, ends.Error()); err == nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("topic %s is not ready: %v", topic, err)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }

@@ -32,6 +32,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // Client is what a program implements for its library.
@@ -187,6 +188,25 @@ func (c *Checks) Run(name string, check func() error) {
 		return
 	}
 	fmt.Println("ok", name)
+}
+
+// settleWithin is how long what was changed may take to be seen.
+const settleWithin = 10 * time.Second
+
+// Settle is Run for a check that reads what an earlier one changed. It is
+// tried again for a while: Apache Kafka's brokers learn of a change a moment
+// after it was answered.
+func (c *Checks) Settle(name string, check func() error) {
+	c.Run(name, func() error {
+		deadline := time.Now().Add(settleWithin)
+		for {
+			err := check()
+			if err == nil || time.Now().After(deadline) {
+				return err
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+	})
 }
 
 func (c *Checks) err() error {

@@ -166,7 +166,7 @@ func (client) Checks(ctx context.Context, o driver.Options, c *driver.Checks) {
 		}
 		return err
 	})
-	c.Run("describe config", func() error {
+	c.Settle("describe config", func() error {
 		configs, err := adm.DescribeTopicConfigs(ctx, topic)
 		if err != nil {
 			return err
@@ -182,7 +182,7 @@ func (client) Checks(ctx context.Context, o driver.Options, c *driver.Checks) {
 		}
 		return fmt.Errorf("no retention.ms of 3600000 among %d configs", len(r.Configs))
 	})
-	c.Run("leader epoch's end", func() error {
+	c.Settle("leader epoch's end", func() error {
 		var req kadm.OffsetForLeaderEpochRequest
 		meta, err := adm.Metadata(ctx, topic)
 		if err != nil {

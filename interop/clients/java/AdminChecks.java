@@ -8,8 +8,11 @@ import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.AlterConfigOp;
 import org.apache.kafka.clients.admin.Config;
 import org.apache.kafka.clients.admin.ConfigEntry;
+import org.apache.kafka.clients.admin.CreateTopicsOptions;
 import org.apache.kafka.clients.admin.DescribeClusterOptions;
 import org.apache.kafka.clients.admin.DescribeClusterResult;
+import org.apache.kafka.clients.admin.DescribeConfigsOptions;
+import org.apache.kafka.clients.admin.ListConfigResourcesOptions;
 import org.apache.kafka.clients.admin.LogDirDescription;
 import org.apache.kafka.clients.admin.NewPartitions;
 import org.apache.kafka.clients.admin.NewTopic;
@@ -79,6 +82,22 @@ final class AdminChecks {
         }
     }
 
+    /** Tries for a while: Apache Kafka's brokers learn of a change a moment after it was answered. */
+    private static void eventually(Check c) throws Exception {
+        long deadline = System.nanoTime() + 10_000_000_000L;
+        while (true) {
+            try {
+                c.run();
+                return;
+            } catch (Exception e) {
+                if (System.nanoTime() > deadline) {
+                    throw e;
+                }
+                Thread.sleep(50);
+            }
+        }
+    }
+
     private static void equal(Object want, Object got) throws Exception {
         if (!want.equals(got)) {
             throw new Exception("want " + want + ", got " + got);
@@ -129,14 +148,14 @@ final class AdminChecks {
         check("create topic with an unknown config", () -> fails(InvalidConfigurationException.class,
             admin.createTopics(List.of(new NewTopic(topic + "2", 1, (short) 1).configs(Map.of("retention.ns", "1")))).all()));
         check("create topic, validate only", () -> {
-            var options = new org.apache.kafka.clients.admin.CreateTopicsOptions().validateOnly(true);
+            var options = new CreateTopicsOptions().validateOnly(true);
             admin.createTopics(List.of(new NewTopic(topic + "3", 1, (short) 1)), options).all().get();
             truth(!admin.listTopics().names().get().contains(topic + "3"), "it was created");
         });
-        check("list topics", () -> truth(admin.listTopics().names().get().contains(topic), "the topic is not listed"));
+        check("list topics", () -> eventually(() -> truth(admin.listTopics().names().get().contains(topic), "the topic is not listed")));
         check("create partitions", () -> {
             admin.createPartitions(Map.of(topic, NewPartitions.increaseTo(4))).all().get();
-            equal(4, describe().partitions().size());
+            eventually(() -> equal(4, describe().partitions().size()));
         });
         check("create fewer partitions", () -> fails(InvalidPartitionsException.class,
             admin.createPartitions(Map.of(topic, NewPartitions.increaseTo(3))).all()));
@@ -164,7 +183,7 @@ final class AdminChecks {
             truth(c.get("segment.bytes").isDefault(), "segment.bytes is no default");
         });
         check("describe configs with documentation and synonyms", () -> {
-            var options = new org.apache.kafka.clients.admin.DescribeConfigsOptions().includeSynonyms(true).includeDocumentation(true);
+            var options = new DescribeConfigsOptions().includeSynonyms(true).includeDocumentation(true);
             ConfigEntry e = admin.describeConfigs(List.of(resource), options).all().get().get(resource).get("retention.ms");
             truth(!e.documentation().isEmpty(), "no documentation");
             truth(!e.synonyms().isEmpty(), "no synonyms");
@@ -172,9 +191,9 @@ final class AdminChecks {
         });
         check("incremental alter configs: set and delete", () -> {
             alter(AlterConfigOp.OpType.SET, "retention.ms", "7200000");
-            equal("7200000", config("retention.ms"));
+            eventually(() -> equal("7200000", config("retention.ms")));
             alter(AlterConfigOp.OpType.DELETE, "retention.ms", "");
-            equal("604800000", config("retention.ms"));
+            eventually(() -> equal("604800000", config("retention.ms")));
         });
         check("incremental alter configs: bad value", () -> fails(InvalidConfigurationException.class,
             admin.incrementalAlterConfigs(Map.of(resource, List.of(
@@ -193,8 +212,10 @@ final class AdminChecks {
         });
         check("list config resources", () -> {
             alter(AlterConfigOp.OpType.SET, "retention.ms", "7200000");
-            var all = admin.listConfigResources(Set.of(ConfigResource.Type.TOPIC), new org.apache.kafka.clients.admin.ListConfigResourcesOptions()).all().get();
-            truth(all.contains(resource), "the topic is not among " + all);
+            eventually(() -> {
+                var all = admin.listConfigResources(Set.of(ConfigResource.Type.TOPIC), new ListConfigResourcesOptions()).all().get();
+                truth(all.contains(resource), "the topic is not among " + all);
+            });
         });
     }
 
@@ -275,12 +296,12 @@ final class AdminChecks {
             Uuid old = describe().topicId();
             admin.deleteTopics(List.of(topic)).all().get();
             admin.createTopics(List.of(new NewTopic(topic, 1, (short) 1))).all().get();
-            truth(!describe().topicId().equals(old), "the new topic has the old one's id");
-            equal(0L, offset(OffsetSpec.latest()));
+            eventually(() -> truth(!describe().topicId().equals(old), "the new topic has the old one's id"));
+            eventually(() -> equal(0L, offset(OffsetSpec.latest())));
         });
         check("delete topic by id", () -> {
             admin.deleteTopics(TopicCollection.ofTopicIds(List.of(describe().topicId()))).all().get();
-            fails(UnknownTopicOrPartitionException.class, admin.describeTopics(List.of(topic)).allTopicNames());
+            eventually(() -> fails(UnknownTopicOrPartitionException.class, admin.describeTopics(List.of(topic)).allTopicNames()));
         });
         check("delete a topic that is not there", () ->
             fails(UnknownTopicOrPartitionException.class, admin.deleteTopics(List.of(topic + "-none")).all()));

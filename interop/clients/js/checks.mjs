@@ -10,6 +10,20 @@ function equal(want, got) {
   }
 }
 
+// Tries for a while: Apache Kafka's brokers learn of a change a moment after it
+// was answered.
+async function eventually(check) {
+  const deadline = Date.now() + 10_000
+  for (;;) {
+    try {
+      return await check()
+    } catch (e) {
+      if (Date.now() > deadline) throw e
+      await new Promise((again) => setTimeout(again, 50))
+    }
+  }
+}
+
 const sameOffset = (offset, high, low) => ({ partition: 0, offset, high, low })
 
 function plan(kafka, admin, topic) {
@@ -25,12 +39,12 @@ function plan(kafka, admin, topic) {
     },
     'create topic that exists': async () =>
       equal(false, await admin.createTopics({ topics: [{ topic, numPartitions: 1, replicationFactor: 1 }] })),
-    'list topics': async () => equal(true, (await admin.listTopics()).includes(topic)),
-    'describe configs': async () => equal('-1', await configOf('retention.ms')),
+    'list topics': () => eventually(async () => equal(true, (await admin.listTopics()).includes(topic))),
+    'describe configs': () => eventually(async () => equal('-1', await configOf('retention.ms'))),
     'alter configs': async () => {
       const configEntries = [{ name: 'retention.ms', value: '3600000' }]
       await admin.alterConfigs({ validateOnly: false, resources: [{ type: ConfigResourceTypes.TOPIC, name: topic, configEntries }] })
-      equal('3600000', await configOf('retention.ms'))
+      await eventually(async () => equal('3600000', await configOf('retention.ms')))
     },
     'describe cluster': async () => {
       const { brokers, controller, clusterId } = await admin.describeCluster()
@@ -59,11 +73,11 @@ function plan(kafka, admin, topic) {
     },
     'create partitions': async () => {
       await admin.createPartitions({ topicPartitions: [{ topic, count: 3 }] })
-      equal(3, (await partitionsOf()).length)
+      await eventually(async () => equal(3, (await partitionsOf()).length))
     },
     'delete topic': async () => {
       await admin.deleteTopics({ topics: [topic] })
-      equal(false, (await admin.listTopics()).includes(topic))
+      await eventually(async () => equal(false, (await admin.listTopics()).includes(topic)))
     },
   }
 }

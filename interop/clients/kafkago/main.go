@@ -163,7 +163,18 @@ func (client) Write(ctx context.Context, o driver.Options, records []driver.Reco
 		}
 		messages = append(messages, m)
 	}
-	return errors.Join(w.WriteMessages(ctx, messages...), w.Close())
+	err = w.WriteMessages(ctx, messages...)
+	// The library leaves this to its users: a topic that the writer has
+	// created may still be unknown, or without a leader, when it writes.
+	for tries := 0; w.AllowAutoTopicCreation && tries < 100 && temporary(err); tries++ {
+		time.Sleep(100 * time.Millisecond)
+		err = w.WriteMessages(ctx, messages...)
+	}
+	return errors.Join(err, w.Close())
+}
+
+func temporary(err error) bool {
+	return errors.Is(err, kafka.UnknownTopicOrPartition) || errors.Is(err, kafka.LeaderNotAvailable)
 }
 
 func (client) Checks(ctx context.Context, o driver.Options, c *driver.Checks) {
@@ -188,14 +199,14 @@ func (client) Checks(ctx context.Context, o driver.Options, c *driver.Checks) {
 		}
 		return r.Errors[topic]
 	})
-	c.Run("metadata", func() error {
+	c.Settle("metadata", func() error {
 		r, err := cl.Metadata(ctx, &kafka.MetadataRequest{Topics: []string{topic}})
 		if err == nil && (len(r.Topics) != 1 || len(r.Topics[0].Partitions) != 3) {
 			err = fmt.Errorf("%+v", r.Topics)
 		}
 		return err
 	})
-	c.Run("describe configs", func() error { return describeConfigs(ctx, cl, topic) })
+	c.Settle("describe configs", func() error { return describeConfigs(ctx, cl, topic) })
 	c.Run("incremental alter configs", func() error {
 		r, err := cl.IncrementalAlterConfigs(ctx, &kafka.IncrementalAlterConfigsRequest{
 			Resources: []kafka.IncrementalAlterConfigsRequestResource{{
@@ -210,7 +221,7 @@ func (client) Checks(ctx context.Context, o driver.Options, c *driver.Checks) {
 		}
 		return r.Resources[0].Error
 	})
-	c.Run("list offsets", func() error {
+	c.Settle("list offsets", func() error {
 		r, err := cl.ListOffsets(ctx, &kafka.ListOffsetsRequest{
 			Topics: map[string][]kafka.OffsetRequest{topic: {kafka.FirstOffsetOf(0), kafka.LastOffsetOf(0)}},
 		})

@@ -1,5 +1,7 @@
 """What confluent-kafka's AdminClient and Consumer ask of a broker."""
 
+import time
+
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicCollection, TopicPartition
 from confluent_kafka.admin import (
     AdminClient,
@@ -45,14 +47,14 @@ class Checks:
 
     def create_topic(self):
         self.one(self.admin.create_topics([NewTopic(self.topic, 2, 1, config={"retention.ms": "-1"})]))
-        equal(2, len(self.partitions()))
+        eventually(lambda: equal(2, len(self.partitions())))
 
     def create_topic_that_exists(self):
         self.fails(KafkaError.TOPIC_ALREADY_EXISTS, self.admin.create_topics([NewTopic(self.topic, 2, 1)]))
 
     def create_partitions(self):
         self.one(self.admin.create_partitions([NewPartitions(self.topic, 4)]))
-        equal(4, len(self.partitions()))
+        eventually(lambda: equal(4, len(self.partitions())))
 
     def describe_configs(self):
         equal("-1", self.config("retention.ms"))
@@ -60,14 +62,14 @@ class Checks:
 
     def alter_configs(self):
         self.one(self.admin.alter_configs([ConfigResource("topic", self.topic, {"retention.ms": "3600000"})]))
-        equal("3600000", self.config("retention.ms"))
+        eventually(lambda: equal("3600000", self.config("retention.ms")))
 
     def incremental_alter_configs(self):
         entry = ConfigEntry("segment.ms", "7200000", incremental_operation=AlterConfigOpType.SET)
         resource = ConfigResource("topic", self.topic, incremental_configs=[entry])
         self.one(self.admin.incremental_alter_configs([resource]))
-        equal("7200000", self.config("segment.ms"))
-        equal("3600000", self.config("retention.ms"))
+        eventually(lambda: equal("7200000", self.config("segment.ms")))
+        eventually(lambda: equal("3600000", self.config("retention.ms")))
 
     def describe_topics(self):
         d = self.one(self.admin.describe_topics(TopicCollection([self.topic])))
@@ -104,7 +106,7 @@ class Checks:
 
     def delete_topics(self):
         self.one(self.admin.delete_topics([self.topic], operation_timeout=TIMEOUT))
-        truth(self.topic not in self.admin.list_topics(timeout=TIMEOUT).topics, "it is still listed")
+        eventually(lambda: truth(self.topic not in self.admin.list_topics(timeout=TIMEOUT).topics, "it is still listed"))
 
     def delete_a_topic_that_is_not_there(self):
         self.fails(KafkaError.UNKNOWN_TOPIC_OR_PART, self.admin.delete_topics([self.topic + "-none"]))
@@ -113,6 +115,18 @@ class Checks:
 def equal(want, got):
     if want != got:
         raise AssertionError(f"want {want!r}, got {got!r}")
+
+
+def eventually(check):
+    """Tries for a while: Apache Kafka's brokers learn of a change a moment after it was answered."""
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            return check()
+        except (AssertionError, KafkaException):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
 
 
 def truth(ok, what):

@@ -198,8 +198,8 @@ func (client) Checks(_ context.Context, o driver.Options, c *driver.Checks) {
 		}, false)
 	})
 	c.Run("create partitions", func() error { return adm.CreatePartitions(topic, 4, nil, false) })
-	c.Run("describe topic", func() error { return describeTopic(adm, topic) })
-	c.Run("describe config", func() error {
+	c.Settle("describe topic", func() error { return describeTopic(adm, topic) })
+	c.Settle("describe config", func() error {
 		entries, err := adm.DescribeConfig(sarama.ConfigResource{Type: sarama.TopicResource, Name: topic})
 		if err != nil {
 			return err
@@ -222,7 +222,7 @@ func (client) Checks(_ context.Context, o driver.Options, c *driver.Checks) {
 		}
 		return err
 	})
-	c.Run("describe log dirs", func() error { return describeLogDirs(adm) })
+	c.Settle("describe log dirs", func() error { return describeLogDirs(adm) })
 	c.Run("delete records", func() error { return deleteRecords(adm, cfg, o.Brokers, topic) })
 	c.Run("delete topic", func() error { return adm.DeleteTopic(topic) })
 }

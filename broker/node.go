@@ -55,6 +55,7 @@ type LocalNode struct {
 	stats    *nodeStats
 
 	replicas atomic.Pointer[replicaTable]
+	dirs     sync.Mutex           // held while a topic's directory is made
 	changed  chan struct{}        // capacity 1: the metadata changed
 	applied  configs.BrokerConfig // as of the last reconcile, which owns it
 	stop     context.CancelFunc

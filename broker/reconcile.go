@@ -121,9 +121,6 @@ func (n *LocalNode) openJobs(ctx context.Context, t *localTopic, s topicSettings
 		if !here || t.replicas[number] != nil {
 			continue
 		}
-		if len(jobs) == 0 {
-			n.makeTopicDir(t.topic)
-		}
 		jobs = append(jobs, func() {
 			t.replicas[number] = n.openReplica(ctx, t.topic, int32(number), meta, s)
 		})
@@ -131,26 +128,25 @@ func (n *LocalNode) openJobs(ctx context.Context, t *localTopic, s topicSettings
 	return jobs
 }
 
-// makeTopicDir makes the topic's directory, and in it a file with the topic's
-// name for people and tools. Errors come again when the replica is opened.
-func (n *LocalNode) makeTopicDir(t *cluster.Topic) {
+// makeTopicDir makes the topic's directory, durably, and in it a file with the
+// topic's name for people and tools.
+func (n *LocalNode) makeTopicDir(t *cluster.Topic) error {
 	dir := n.topicDir(t.ID)
-	if _, err := n.opts.FS.Stat(dir); err == nil || !errors.Is(err, fs.ErrNotExist) {
-		return
+	name := filepath.Join(dir, "name")
+	if _, err := n.opts.FS.Stat(name); err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
-	err := n.opts.FS.MkdirAll(dir)
-	if err == nil {
-		err = vfs.WriteFileAtomic(n.opts.FS, dir, filepath.Join(dir, "name"), []byte(t.Name+"\n"))
+	n.dirs.Lock()
+	defer n.dirs.Unlock()
+	if err := n.opts.FS.MkdirAll(dir); err != nil {
+		return err
 	}
-	if err == nil {
-		err = n.opts.FS.SyncDir(filepath.Dir(dir))
+	for _, parent := range []string{filepath.Dir(dir), n.opts.DataDir} {
+		if err := n.opts.FS.SyncDir(parent); err != nil {
+			return err
+		}
 	}
-	if err == nil {
-		err = n.opts.FS.SyncDir(n.opts.DataDir)
-	}
-	if err != nil {
-		n.opts.Logger.Error("make topic directory", "topic", t.Name, "dir", dir, "error", err)
-	}
+	return vfs.WriteFileAtomic(n.opts.FS, dir, name, []byte(t.Name+"\n"))
 }
 
 func runParallel(jobs []func(), width int) {

@@ -86,6 +86,7 @@ func (n *LocalNode) openReplica(ctx context.Context, t *cluster.Topic, number in
 	group, err := n.raft.OpenGroup(ctx, replication.GroupConfig{
 		ID:       replication.GroupID{Topic: t.ID, Partition: number},
 		Dir:      r.dir,
+		Prepare:  func() error { return n.makeTopicDir(t) },
 		ServerID: identity,
 		Machine:  r.part,
 		Limits:   s.log,

@@ -53,8 +53,8 @@ type Config struct {
 	RetentionMillis          int64 // −1: no limit
 	RetentionBytes           int64 // −1: no limit
 	ProducerExpiration       time.Duration
-	MaxProducers             int   // kept in memory
-	MaxDecompressedBytes     int64 // of one batch
+	MaxProducers             int // kept in memory
+	MaxDecompressedBytes     int // of one batch
 }
 
 // Partition is one replica. It is safe for concurrent use.

@@ -159,6 +159,11 @@ func (g *Group) start(ctx context.Context) error {
 	if err := g.checkIdentity(); err != nil {
 		return err
 	}
+	if g.cfg.Prepare != nil {
+		if err := g.cfg.Prepare(); err != nil {
+			return fmt.Errorf("prepare directory: %w", err)
+		}
+	}
 	l, err := g.openLog(ctx)
 	if err != nil {
 		return err

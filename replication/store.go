@@ -15,10 +15,9 @@ import (
 
 // store is the raft.LogStore of one Raft instance over the partition's log.
 //
-// Extensions of a stored command, as raft sees them, hold its kind (1 byte)
-// and, for a batch, its header (record.HeaderBytes): what the state machine
-// needs, without the payload. On the way in they hold the kind and the token
-// of the proposal, which is never stored or sent.
+// Extensions of a stored command, as raft sees them, hold its kind (1 byte). On
+// the way in they hold the kind and the token of the proposal, which is never
+// stored or sent.
 type store struct {
 	g   *Group
 	log *log.Log
@@ -54,18 +53,10 @@ func (s *store) GetLog(index uint64, l *raft.Log) error {
 	}
 	l.Index, l.Term, l.Type = info.Index, info.Term, raftType(info.Kind)
 	if l.Type == raft.LogCommand {
-		l.Extensions = encodeExtensions(info)
+		l.Extensions = []byte{byte(info.Kind)}
 	}
 	l.Data = info.Data
 	return nil
-}
-
-func encodeExtensions(info log.EntryInfo) []byte {
-	ext := []byte{byte(info.Kind)}
-	if info.Kind == KindBatch {
-		ext = info.Header.Append(ext)
-	}
-	return ext
 }
 
 func (s *store) StoreLog(l *raft.Log) error { return s.StoreLogs([]*raft.Log{l}) }

@@ -41,9 +41,10 @@ var ErrReplicaLost = errors.New("replica's files are missing")
 // said otherwise.
 type GroupConfig struct {
 	ID       GroupID
-	Dir      string  // of the log; created if missing
-	ServerID string  // Raft's: node id and incarnation
-	Machine  Machine // told of everything
+	Dir      string       // of the log; created if missing
+	Prepare  func() error // makes the directory around Dir, durably; nil: it is there
+	ServerID string       // Raft's: node id and incarnation
+	Machine  Machine      // told of everything
 	Limits   log.Limits
 	Flush    FlushPolicy
 	Logger   *slog.Logger // nil: slog.Default()

@@ -34,7 +34,7 @@ func newConsume(a *app) *cobra.Command {
 	f := consumeFlags{
 		output:        choice("text", "json"),
 		isolation:     choice("read_committed", "read_uncommitted"),
-		fetchMaxBytes: 16 << 20,
+		fetchMaxBytes: 4 << 20,
 		maxWait:       500 * time.Millisecond,
 	}
 	cmd := markClient(&cobra.Command{

@@ -189,7 +189,7 @@ func (f *produceFlags) partitionsByHand(source *recordSource) bool {
 }
 
 // maxBufferedBytes bounds what is read but not yet acknowledged.
-const maxBufferedBytes = 64 << 20
+const maxBufferedBytes = 32 << 20
 
 // options are the producer's options for a topic whose largest message is
 // limit bytes.
@@ -197,7 +197,7 @@ func (f *produceFlags) options(source *recordSource, limit int32) []kgo.Opt {
 	opts := []kgo.Opt{
 		kgo.ProducerLinger(f.linger),
 		kgo.ProducerBatchMaxBytes(limit),
-		kgo.MaxBufferedRecords(200_000),
+		kgo.MaxBufferedRecords(100_000),
 		kgo.MaxBufferedBytes(max(maxBufferedBytes, 2*int(limit))),
 		kgo.BrokerMaxWriteBytes(max(100<<20, min(limit, 1<<30)+1<<20)),
 		kgo.AllowIdempotentProduceCancellation(), // the end of --timeout or a signal ends the program

@@ -75,7 +75,11 @@ func (p *publisher) run(ctx context.Context, source *recordSource) error {
 		context.AfterFunc(sending, func() { timer.Stop() })
 	})()
 	defer p.watch(cancel)()
-	if p.app.errTerminal && !p.flags.quiet {
+	typing := p.app.inTerminal && !source.fromDisk() && !p.flags.quiet
+	if typing {
+		p.app.note("type records, one a line; Ctrl-D ends")
+	}
+	if p.app.errTerminal && !p.flags.quiet && !typing {
 		defer showProgress(p.app.stderr, func() string { return p.meter.line("sent") })()
 	}
 	var inputErr error
@@ -242,7 +246,7 @@ func (p *publisher) report(source *recordSource, failure error, asJSON bool) err
 			Acknowledged: p.flags.acks.value != "0", Seconds: time.Since(p.meter.started).Seconds(), Partitions: partitions,
 		}
 		s.RecordsPerSecond, s.BytesPerSecond = p.meter.pace()
-		if source.tree != "" || len(source.files) > 0 {
+		if source.fromDisk() {
 			s.Files = &source.sent
 		}
 		if failure != nil {
@@ -263,7 +267,7 @@ func (p *publisher) summarize(source *recordSource, partitions []sentPartition) 
 		verb = "sent, without acknowledgement,"
 	}
 	line := p.meter.line(verb)
-	if source.tree != "" || len(source.files) > 0 {
+	if source.fromDisk() {
 		line += ", from " + plural(int64(source.sent), "file")
 	}
 	out := p.app.stderr

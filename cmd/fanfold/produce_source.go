@@ -57,11 +57,14 @@ func parseHeader(s string) (kgo.RecordHeader, error) {
 	return kgo.RecordHeader{Key: name, Value: []byte(value)}, nil
 }
 
+// fromDisk tells whether the records are the lines of files.
+func (s *recordSource) fromDisk() bool { return s.tree != "" || len(s.files) > 0 }
+
 // records yields every record with its place. An error is the last thing.
 func (s *recordSource) records(ctx context.Context, stdin io.Reader, limit int) iter.Seq2[*kgo.Record, error] {
 	return func(yield func(*kgo.Record, error) bool) {
 		switch {
-		case s.tree != "" || len(s.files) > 0:
+		case s.fromDisk():
 			s.fromFiles(limit, yield)
 		case s.format != nil:
 			s.fromFormat(newInput(ctx, stdin), limit, yield)

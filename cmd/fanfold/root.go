@@ -35,7 +35,7 @@ Any Kafka client works with it, and the client verbs below work with any
 Kafka broker.`,
 		Example: `  fanfold topic create orders --partitions 8        a topic of 8 logs
   echo 'order 1' | fanfold produce orders           a record for each line
-  fanfold consume orders --from beginning --exit    read them all, then stop
+  fanfold consume orders --exit                     read them all, then stop
   fanfold topic describe orders                     where it lies, and how safe`,
 		Version:           readVersion().Version,
 		Args:              cobra.ArbitraryArgs,

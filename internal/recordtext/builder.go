@@ -25,6 +25,8 @@ type Builder struct {
 	recent *list.List // of *built that are open, the most recent in front
 	last   map[int32]int64
 	bytes  int64
+
+	madeDir string // the directory that was made last
 }
 
 // built is the state of one file.
@@ -144,7 +146,8 @@ func checkPath(key string) error {
 // open makes f ready to be written to: the file is created for its first
 // record, emptied for a record that begins it anew, else appended to.
 func (b *Builder) open(f *built, begin bool) error {
-	if f.records > 0 && begin {
+	again := f.records > 0 && begin
+	if again {
 		if err := b.close(f); err != nil {
 			return err
 		}
@@ -163,11 +166,15 @@ func (b *Builder) open(f *built, begin bool) error {
 	flags := os.O_WRONLY | os.O_APPEND
 	if f.records == 0 {
 		f.marked = begin
-		flags |= os.O_CREATE | os.O_TRUNC
-		if dir := path.Dir(f.key); dir != "." {
+		flags |= os.O_CREATE | os.O_EXCL
+		if again {
+			flags = os.O_WRONLY | os.O_TRUNC
+		}
+		if dir := path.Dir(f.key); dir != b.madeDir && dir != "." {
 			if err := b.root.MkdirAll(filepath.FromSlash(dir), 0o777); err != nil {
 				return err
 			}
+			b.madeDir = dir
 		}
 	}
 	file, err := b.root.OpenFile(filepath.FromSlash(f.key), flags, 0o666)

@@ -14,7 +14,7 @@ import (
 
 // TestChecks runs each client's own checks, most of them of its admin client.
 func TestChecks(t *testing.T) {
-	for _, p := range programs(t) {
+	for _, p := range recordPrograms(t) {
 		t.Run(p.name, func(t *testing.T) { p.check(t, suite.broker, "checks") })
 	}
 }

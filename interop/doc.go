@@ -13,6 +13,7 @@
 // Environment:
 //
 //	INTEROP_BROKER   fanfold (default) or kafka
-//	FANFOLD_BIN      the fanfold binary; built from ../cmd/fanfold when empty
+//	FANFOLD_BIN      the fanfold binary; built from ../cmd/fanfold when empty;
+//	                 none, with another broker, leaves fanfold out
 //	FANFOLD_INTEROP  quick (default: part of Go's source tree) or full
 package interop

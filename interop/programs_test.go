@@ -4,23 +4,27 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/fanfold/fanfold/interop/broker"
 )
 
-// program is one client library's program, as package driver describes it.
+// program is one client library's program, as package driver describes it, or
+// fanfold, which sends and rebuilds trees alone.
 type program struct {
-	name   string
-	argv   []string
-	reads  bool
-	codecs []string // that the library can write
-	codec  string   // with which it writes trees
+	name    string
+	argv    []string
+	reads   bool
+	codecs  []string // that it can write single records with; none: it takes trees alone
+	codec   string   // with which it writes trees
+	fanfold bool
 
 	emptyIsNull bool // it cannot tell them apart when it reads
 }
@@ -35,19 +39,56 @@ func programs(t *testing.T) []program {
 		t.Fatal(err)
 	}
 	in := func(parts ...string) string { return filepath.Join(append([]string{suite.work}, parts...)...) }
-	classes := in("java-classes") + ":" + in("java-lib", "*")
 	java := []string{
 		filepath.Join(jdk, "bin", "java"), "-Xmx256m", "-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=error",
-		"-cp", classes, "Driver",
+		"-cp", in("java-classes") + ":" + in("java-lib", "*"), "Driver",
 	}
-	return []program{
+	python := []string{in("venv", "bin", "python"), abs(t, "clients/python/driver.py")}
+	all := []program{
 		{name: "java", argv: java, reads: true, codecs: everyCodec, codec: "lz4"},
-		{name: "librdkafka", argv: []string{in("venv", "bin", "python"), abs(t, "clients/python/driver.py")}, reads: true, codecs: everyCodec, codec: "zstd"},
+		{name: "librdkafka", argv: python, reads: true, codecs: everyCodec, codec: "zstd"},
 		{name: "sarama", argv: []string{in("bin", "sarama")}, reads: true, codecs: everyCodec, codec: "snappy"},
 		{name: "kafka-go", argv: []string{in("bin", "kafkago")}, reads: true, codecs: everyCodec, codec: "gzip", emptyIsNull: true},
 		{name: "franz-go", argv: []string{in("bin", "franz")}, reads: true, codecs: everyCodec, codec: "none"},
 		{name: "kafkajs", argv: []string{"node", in("js", "driver.mjs")}, codecs: []string{"none", "gzip", "snappy"}, codec: "none"},
 	}
+	if os.Getenv("FANFOLD_BIN") == "none" {
+		t.Log("FANFOLD_BIN is none: fanfold produce and consume are left out")
+		return all
+	}
+	bin, err := fanfoldBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(all, program{name: "fanfold", argv: []string{bin}, reads: true, codec: "zstd", fanfold: true})
+}
+
+// recordPrograms are those that write, and mostly read, single records.
+func recordPrograms(t *testing.T) []program {
+	t.Helper()
+	return slices.DeleteFunc(programs(t), func(p program) bool { return p.codecs == nil })
+}
+
+// command is the command line of a verb, with the flags of package driver.
+func (p program) command(b *broker.Broker, verb string, flags []string) []string {
+	argv := append(slices.Clone(p.argv), verb, "--brokers", b.Addr)
+	if !p.fanfold {
+		return append(argv, flags...)
+	}
+	argv = append(argv, "--quiet")
+	for i := 0; i < len(flags); i += 2 {
+		switch value := flags[i+1]; flags[i] {
+		case "--topic":
+			argv = append(argv, value)
+		case "--codec":
+			argv = append(argv, "--compression", value)
+		case "--tree":
+			argv = append(argv, "--tree", value)
+		case "--out":
+			argv = append(argv, "--rebuild", value)
+		}
+	}
+	return argv
 }
 
 func named(t *testing.T, name string) program {
@@ -67,7 +108,7 @@ func abs(t *testing.T, path string) string {
 }
 
 // programTime is how long a program may run: far beyond what it needs.
-const programTime = 8 * time.Minute
+const programTime = 4 * time.Minute
 
 // process is a program that runs.
 type process struct {
@@ -81,10 +122,12 @@ type process struct {
 func (p program) start(t *testing.T, b *broker.Broker, verb string, args ...string) *process {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), programTime)
-	argv := append(slices.Clone(p.argv), verb, "--brokers", b.Addr)
-	argv = append(argv, args...)
+	argv := p.command(b, verb, args)
 	r := &process{name: p.name + " " + verb, cmd: exec.CommandContext(ctx, argv[0], argv[1:]...), done: make(chan error, 1)}
 	r.cmd.Stdout, r.cmd.Stderr = &r.out, &r.out
+	// One that takes too long prints its stacks (Go, Java and Python do).
+	r.cmd.Cancel = func() error { return r.cmd.Process.Signal(syscall.SIGQUIT) }
+	r.cmd.WaitDelay = 3 * time.Second
 	if err := r.cmd.Start(); err != nil {
 		cancel()
 		t.Fatalf("start %s: %v", p.name, err)

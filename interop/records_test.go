@@ -52,7 +52,7 @@ func kinds(client string) []driver.Record {
 // TestRecords: keys, values, headers and timestamps of every client and codec
 // come back the same from every other one.
 func TestRecords(t *testing.T) {
-	for _, w := range programs(t) {
+	for _, w := range recordPrograms(t) {
 		t.Run(w.name, func(t *testing.T) { passRecords(t, w, w.codecs, kinds(w.name)) })
 	}
 }
@@ -69,7 +69,7 @@ func TestLargeRecords(t *testing.T) {
 		}
 		records = append(records, driver.Record{Partition: int32(i % 3), Timestamp: t0, Key: []byte("k"), Value: value})
 	}
-	for _, w := range programs(t) {
+	for _, w := range recordPrograms(t) {
 		t.Run(w.name, func(t *testing.T) { passRecords(t, w, []string{w.codec}, records) })
 	}
 }
@@ -96,7 +96,7 @@ func passRecords(t *testing.T, w program, codecs []string, records []driver.Reco
 	}
 	checkCodecs(t, topic, written)
 	want := expected(all)
-	for _, r := range programs(t) {
+	for _, r := range recordPrograms(t) {
 		if !r.reads {
 			continue
 		}

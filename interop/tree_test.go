@@ -59,9 +59,11 @@ func passTree(t *testing.T, tr *tree.Tree, w program, readers []program) {
 	progress(t, tr, started, "%s wrote %s (%s)", w.name, topic, w.codec)
 
 	at := positions(t, suite.broker, tr, topic)
-	count, err := at.CheckAcks(acks)
-	if err != nil || count != tr.Records() {
-		t.Fatalf("%s, topic %s: %d acknowledgements of %d records: %v", w.name, topic, count, tr.Records(), err)
+	if !w.fanfold {
+		count, err := at.CheckAcks(acks)
+		if err != nil || count != tr.Records() {
+			t.Fatalf("%s, topic %s: %d acknowledgements of %d records: %v", w.name, topic, count, tr.Records(), err)
+		}
 	}
 	for _, r := range readers {
 		rebuild(t, suite.broker, tr, topic, r, at)

@@ -6,14 +6,17 @@ configuration properties.
 
 import argparse
 import base64
+import faulthandler
 import functools
 import os
+import signal
 import sys
+import time
 
 from confluent_kafka import Consumer, KafkaException, Producer, TIMESTAMP_CREATE_TIME, TopicPartition
 from confluent_kafka import OFFSET_BEGINNING
 
-TIMEOUT = 60  # seconds a single request may take
+TIMEOUT = 30  # seconds that a request, or the next record, may take
 
 
 def producer(o):
@@ -107,8 +110,15 @@ def each(o, add):
             if high > low:
                 ends[p] = high
         c.assign([TopicPartition(o.topic, p, OFFSET_BEGINNING) for p in ends])
+        arrived = time.monotonic()
         while ends:
-            for m in c.consume(10_000, 0.2):
+            messages = c.consume(10_000, 0.2)
+            if messages:
+                arrived = time.monotonic()
+            elif time.monotonic() > arrived + TIMEOUT:
+                at = ", ".join(f"{p.partition}: {p.offset}" for p in c.position(c.assignment()))
+                raise RuntimeError(f"no record for {TIMEOUT} s; ends by partition: {ends}, positions: {at}")
+            for m in messages:
                 if m.error():
                     raise KafkaException(m.error())
                 add(m)
@@ -228,6 +238,7 @@ def setting(s):
 
 
 def main():
+    faulthandler.register(signal.SIGQUIT, all_threads=True)
     a = argparse.ArgumentParser()
     a.add_argument("verb", choices=["produce", "consume", "write", "read", "checks"])
     a.add_argument("--codec", default="none")

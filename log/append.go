@@ -128,7 +128,7 @@ func (l *Log) appendBatches(entries []Entry, headers []record.Header) (int, erro
 		}
 	}
 	term := entries[0].Term
-	if term != l.mu.end.term {
+	if !l.mu.state.announced(entries[0].Index, term, l.mu.end.term) {
 		rec := journalRecord{typ: recordTerm, index: entries[0].Index, term: term, offset: l.mu.end.offset}
 		if err := l.noteTerm(&rec); err != nil {
 			return 0, err

@@ -79,6 +79,10 @@ func (s *journalState) apply(r *journalRecord, pos int64) error {
 		return violation("%v record in an unfinished truncation", r.typ)
 	}
 	switch r.typ {
+	case recordEntry, recordTerm, recordRoll:
+		s.supersede(r.index)
+	}
+	switch r.typ {
 	case recordEntry:
 		return s.applyEntry(r, pos)
 	case recordTerm:
@@ -98,6 +102,23 @@ func (s *journalState) apply(r *journalRecord, pos int64) error {
 	}
 }
 
+// supersede forgets the start of a term whose batch was never written: what
+// comes next has its index. Readers may hold the slice: it is not written to.
+func (s *journalState) supersede(index uint64) {
+	if n := len(s.terms); n > 0 && s.terms[n-1].own && s.terms[n-1].Index == index {
+		s.terms = s.terms[: n-1 : n-1]
+	}
+}
+
+// announced says whether the batch of that index may be of that term by what
+// the journal says already; before is the term of the entry before it.
+func (s *journalState) announced(index, term, before uint64) bool {
+	if n := len(s.terms); n > 0 && s.terms[n-1].Index == index {
+		return s.terms[n-1].Term == term
+	}
+	return term == before
+}
+
 func (s *journalState) applyEntry(r *journalRecord, pos int64) error {
 	if n := len(s.entries); n > 0 && s.entries[n-1].index >= r.index || r.index < s.segs[len(s.segs)-1].firstIndex {
 		return violation("entry %d is out of order", r.index)
@@ -110,6 +131,7 @@ func (s *journalState) applyEntry(r *journalRecord, pos int64) error {
 }
 
 func (s *journalState) addEntry(r *journalRecord, pos int64) {
+	s.supersede(r.index)
 	if r.term != s.lastTerm() {
 		s.addTerm(r, false)
 	}
@@ -121,7 +143,10 @@ func (s *journalState) addEntry(r *journalRecord, pos int64) {
 }
 
 func (s *journalState) addTerm(r *journalRecord, own bool) {
-	s.terms = append(s.terms, termMeta{TermStart{Term: r.term, Index: r.index, Offset: r.offset}, own})
+	s.supersede(r.index)
+	if r.term != s.lastTerm() { // else the record only takes another back
+		s.terms = append(s.terms, termMeta{TermStart{Term: r.term, Index: r.index, Offset: r.offset}, own})
+	}
 	s.floor = r.offset
 }
 
@@ -130,7 +155,7 @@ func (s *journalState) applyTerm(r *journalRecord) error {
 	if n := len(s.terms); n > 0 && s.terms[n-1].Index >= r.index || r.index < last.firstIndex {
 		return violation("start of term %d at entry %d is out of order", r.term, r.index)
 	}
-	if r.offset < s.floor || r.term <= s.lastTerm() {
+	if r.offset < s.floor || r.term < s.lastTerm() {
 		return violation("start of term %d at offset %d: term or offset falls", r.term, r.offset)
 	}
 	s.addTerm(r, true)
@@ -147,6 +172,7 @@ func (s *journalState) applyRoll(r *journalRecord) error {
 }
 
 func (s *journalState) addRoll(r *journalRecord) {
+	s.supersede(r.index)
 	s.segs = append(s.segs, segmentStart{base: r.offset, firstIndex: r.index, termBefore: r.term})
 	s.floor = r.offset
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 )
 
 // Scrub reads every durable byte of the log once and checks it: CRC, order and
@@ -55,6 +56,10 @@ func (l *Log) scrubJournal(ctx context.Context, pace func(context.Context, int) 
 
 func (l *Log) scrubSegment(ctx context.Context, pace func(context.Context, int) error, f *finder) error {
 	l.mu.Lock()
+	if l.mu.cuts != f.cuts || !slices.Contains(l.mu.segs, f.seg) {
+		l.mu.Unlock()
+		return nil // cut or dropped meanwhile
+	}
 	state := *l.mu.state
 	size := f.size
 	if d := l.mu.durable; d.base == f.seg.base {

@@ -57,5 +57,4 @@ func (s style) sgr(code, text string) string {
 }
 
 func (s style) heading(text string) string { return s.sgr("1", text) }
-func (s style) faint(text string) string   { return s.sgr("2", text) }
 func (s style) alert(text string) string   { return s.sgr("1;31", text) }

@@ -182,7 +182,7 @@ func (c *client) explain(ctx context.Context, doing string, err error) error {
 		return fmt.Errorf("%s%s", doing, protocolText(err, ""))
 	}
 	if address, dialErr := c.dialFailure(); dialErr != nil {
-		return fmt.Errorf("%sthe broker at %s cannot be reached: %s; is the address right that brokers advertise?", doing, address, rootCause(dialErr))
+		return fmt.Errorf("%sthe broker at %s cannot be reached: %s (is it down, or advertised under a wrong address?)", doing, address, rootCause(dialErr))
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("%sno answer within %s; --timeout sets how long to wait", doing, units.FormatElapsed(c.app.timeout))

@@ -17,9 +17,6 @@ const (
 	exitUsage  = 2
 )
 
-// errReported ends a verb that has told of its failure already.
-var errReported = errors.New("failed")
-
 // errOutputClosed is the end of whoever reads standard output, as head does.
 // It ends a verb quietly and is no failure.
 var errOutputClosed = errors.New("standard output is closed")
@@ -39,8 +36,6 @@ func (a *app) exit(err error) int {
 	switch {
 	case err == nil, errors.Is(err, errOutputClosed):
 		return exitOK
-	case errors.Is(err, errReported):
-		return exitFailed
 	case errors.As(err, &usage):
 		a.complain(err)
 		return exitUsage

@@ -156,9 +156,18 @@ func (p *publisher) outcome(ctx context.Context, inputErr error) error {
 	case ctx.Err() != nil:
 		return errInterrupted
 	case isTooLong(inputErr):
-		return fmt.Errorf("%w; topic %q takes %d bytes at most; raise it with: fanfold topic alter %s -c max.message.bytes=SIZE", inputErr, p.topic, p.limit, p.topic)
+		return fmt.Errorf("%w; %s", inputErr, p.limitText())
 	}
 	return inputErr
+}
+
+// limitText says where the limit of a record's size is from, and how to raise
+// it.
+func (p *publisher) limitText() string {
+	if p.flags.batchBytes > 0 {
+		return fmt.Sprintf("--batch-bytes allows %d bytes", p.limit)
+	}
+	return fmt.Sprintf("topic %q takes %d bytes at most; raise it with: fanfold topic alter %s -c max.message.bytes=SIZE", p.topic, p.limit, p.topic)
 }
 
 // acknowledged is called for each record in the order of its partition, one at
@@ -202,8 +211,7 @@ func (p *publisher) reason(r *kgo.Record, err error) error {
 	}
 	switch {
 	case errors.Is(err, kerr.MessageTooLarge):
-		return fmt.Errorf("%s: %s with key and headers is too large: topic %q takes batches of %d bytes; raise it with: fanfold topic alter %s -c max.message.bytes=SIZE",
-			where, units.FormatBytes(int64(len(r.Key)+len(r.Value))), p.topic, p.limit, p.topic)
+		return fmt.Errorf("%s: %s with key and headers are too much; %s", where, units.FormatBytes(int64(len(r.Key)+len(r.Value))), p.limitText())
 	case errors.Is(err, context.Canceled), errors.Is(err, kgo.ErrAborting):
 		if address, dialErr := p.client.dialFailure(); dialErr != nil {
 			return fmt.Errorf("%s: the broker at %s cannot be reached: %s", where, address, rootCause(dialErr))

@@ -11,9 +11,14 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 	"go.uber.org/goleak"
+
+	"github.com/fanfold/fanfold/internal/proctest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	proctest.Main(main)
+	goleak.VerifyTestMain(m)
+}
 
 // result is what a run of the program left.
 type result struct {

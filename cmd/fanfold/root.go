@@ -52,6 +52,8 @@ Kafka broker.`,
 	root.SetHelpFunc(a.help)
 	a.addClientFlags(root.PersistentFlags())
 	root.PersistentPreRunE = a.checkClientFlags
+	register(root, groupBroker, newServe(a))
+	register(root, groupBroker, newConfig(a))
 	register(root, groupClient, newTopic(a))
 	register(root, groupClient, newProduce(a))
 	register(root, groupClient, newConsume(a))

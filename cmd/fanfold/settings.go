@@ -79,7 +79,7 @@ func (f *settingsFlags) load(cmd *cobra.Command) (settings, error) {
 		return s, err
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.origin)) {
-		if err := s.take(name, text(v.Get(name))); err != nil {
+		if err := s.take(name, valueText(v.Get(name))); err != nil {
 			return s, err
 		}
 	}
@@ -176,8 +176,8 @@ func (f *settingsFlags) readFlags(cmd *cobra.Command, v *viper.Viper, s *setting
 	return nil
 }
 
-// text writes what a file's value is, as a config's text.
-func text(value any) string {
+// valueText writes what a file's value is, as a config's text.
+func valueText(value any) string {
 	list, ok := value.([]any)
 	if !ok {
 		return fmt.Sprint(value)

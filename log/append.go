@@ -182,7 +182,7 @@ func (l *Log) publish(seg *segment, headers []record.Header, term uint64) error 
 	end.term = term
 	seg.modified = now
 	l.setEnd(end)
-	full := len(seg.idx.pending) >= indexFlushBytes
+	full := len(seg.idx.pending) >= l.cfg.indexFlush
 	l.mu.Unlock()
 	if full {
 		return l.flushIndex(&seg.idx, true)

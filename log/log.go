@@ -110,6 +110,10 @@ type Config struct {
 	// journalSlack is how many dead bytes a journal may hold at least; zero
 	// means 64 KiB.
 	journalSlack int64
+
+	// indexFlush is how many bytes of index entries are gathered; zero means
+	// indexFlushBytes.
+	indexFlush int
 }
 
 // Start is where a log begins.
@@ -131,6 +135,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.journalSlack == 0 {
 		c.journalSlack = 64 << 10
+	}
+	if c.indexFlush == 0 {
+		c.indexFlush = indexFlushBytes
 	}
 	c.First.Index = max(c.First.Index, 1)
 	c.Limits = c.Limits.withDefaults()

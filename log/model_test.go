@@ -64,6 +64,11 @@ type world struct {
 	after   *vfs.Mem
 	dead    bool
 
+	// An armed failure lets one call fail with failWith.
+	failIn   int
+	failWith error
+	failed   bool
+
 	// What the operation that a crash may interrupt wants to do.
 	truncating uint64
 	dropping   bool
@@ -80,7 +85,7 @@ func newWorld(t testing.TB, seed uint64) *world {
 	now := time.UnixMilli(1_700_000_000_000)
 	w.mem = vfs.NewMem(vfs.MemOptions{SectorBytes: sector, Seed: seed, Now: func() time.Time { return now }})
 	w.m.first = 1
-	w.cfg = Config{Now: func() time.Time { return now }, Limits: w.limits(), journalSlack: 150}
+	w.cfg = Config{Now: func() time.Time { return now }, Limits: w.limits(), journalSlack: 150, indexFlush: 32 << w.rng.IntN(4)}
 	if testing.Verbose() {
 		w.cfg.Logger = slog.New(slog.NewTextHandler(&w.text, nil))
 	}
@@ -95,9 +100,16 @@ func (w *world) limits() Limits {
 }
 
 // inject is the hook of the file system.
-func (w *world) inject(vfs.Op) error {
+func (w *world) inject(op vfs.Op) error {
 	if w.dead {
 		return errCrash
+	}
+	if w.failIn > 0 {
+		if w.failIn--; w.failIn == 0 {
+			w.failed = true
+			w.say("%v of %s fails with %v", op.Kind, op.Path, w.failWith)
+			return w.failWith
+		}
 	}
 	if w.crashIn > 0 {
 		if w.crashIn--; w.crashIn == 0 {
@@ -126,7 +138,7 @@ func (w *world) fatal(format string, args ...any) {
 // check ends the test on an error that no crash explains.
 func (w *world) check(what string, err error) bool {
 	w.t.Helper()
-	if err != nil && !w.dead {
+	if err != nil && !w.dead && !w.failed {
 		w.fatal("%s: %v", what, err)
 	}
 	return err == nil
@@ -154,7 +166,9 @@ func (w *world) open() {
 		if err == nil {
 			_ = l.Abort()
 		}
-		w.restart()
+		if w.dead {
+			w.restart()
+		}
 	}
 	w.adopt()
 	w.compare()
@@ -163,7 +177,7 @@ func (w *world) open() {
 // restart takes what the crash left.
 func (w *world) restart() {
 	w.mem, w.after, w.dead, w.crashIn = w.after, nil, false, 0
-	if w.rng.IntN(4) == 0 {
+	if w.rng.IntN(4) == 0 || w.truncating > 0 && w.rng.IntN(2) == 0 {
 		w.crashIn = 1 + w.rng.IntN(25) // in recovery too
 	}
 }
@@ -193,8 +207,8 @@ func (w *world) adopt() {
 // compare holds everything readable against the model.
 func (w *world) compare() {
 	w.t.Helper()
-	defer func(n int) { w.crashIn = n }(w.crashIn)
-	w.crashIn = 0 // what only reads does not crash
+	defer func(crash, fail int) { w.crashIn, w.failIn = crash, fail }(w.crashIn, w.failIn)
+	w.crashIn, w.failIn = 0, 0 // what only reads neither crashes nor fails
 	last, term := w.l.Last()
 	if last != w.m.last() || w.l.EndOffset() != max(w.m.end(), w.m.start) {
 		w.fatal("last entry %d, end %d; expected %d, %d", last, w.l.EndOffset(), w.m.last(), w.m.end())

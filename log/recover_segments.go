@@ -112,6 +112,7 @@ func (r *recovery) rebuildSealed(seg *segment, next segmentStart) (indexEntry, e
 type indexer struct {
 	seg      *segment
 	interval int64
+	flushAt  int
 }
 
 // newIndexer empties the index of seg.
@@ -124,14 +125,14 @@ func (r *recovery) newIndexer(seg *segment) (*indexer, error) {
 }
 
 func (r *recovery) indexer(seg *segment) *indexer {
-	return &indexer{seg: seg, interval: int64(r.l.mu.limits.IndexIntervalBytes)}
+	return &indexer{seg: seg, interval: int64(r.l.mu.limits.IndexIntervalBytes), flushAt: r.l.cfg.indexFlush}
 }
 
 // batch takes the batch h that begins at at, and moves at behind it.
 func (w *indexer) batch(at *point, h *record.Header) error {
 	w.seg.index(at, at.index+1, h, w.interval)
 	at.advance(h)
-	if len(w.seg.idx.pending) < indexFlushBytes {
+	if len(w.seg.idx.pending) < w.flushAt {
 		return nil
 	}
 	return w.flush(true)
@@ -244,13 +245,10 @@ func (w *activeWalk) loadIndex(fresh bool) error {
 		return err
 	}
 	if size := int64(n) * indexEntryBytes; have != size {
+		// Synced before anything is appended: an entry that came back after a
+		// power loss would be taken for one of what is written from now on.
 		w.r.unclean = true
 		if err := truncateFile(idx.file, size); err != nil {
-			return err
-		}
-		// An entry that came back after a power loss would be taken for one
-		// of what is written from now on.
-		if err := idx.file.Sync(); err != nil {
 			return err
 		}
 	}

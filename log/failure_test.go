@@ -69,7 +69,9 @@ func (w *world) runFailing(steps int) bool {
 // tryOpen opens the log, again if the first time fails.
 func (w *world) tryOpen() {
 	w.cfg.FS = vfs.NewErrors(w.mem, w.inject)
+	w.isOpening = true
 	l, err := Open(context.Background(), testDir, w.cfg)
+	w.isOpening = false
 	if !w.check("open", err) {
 		if !errors.Is(err, w.failWith) && !errors.Is(err, errors.Unwrap(w.failWith)) {
 			w.fatal("open failed with %v", err)
@@ -81,8 +83,17 @@ func (w *world) tryOpen() {
 	w.l = l
 }
 
+// mustHaveFailed checks that a write or sync that failed ended the log. What
+// fails while it is opened is returned by Open.
+func (w *world) mustHaveFailed() {
+	if kind := w.failedOp.Kind; w.l.Failed() == nil && !w.opening && (kind == vfs.OpWrite || kind == vfs.OpSync || kind == vfs.OpSyncDir) {
+		w.fatal("a failed %v of %s goes unnoticed", kind, w.failedOp.Path)
+	}
+}
+
 // checkFailed checks what a failed log still does.
 func (w *world) checkFailed() {
+	w.mustHaveFailed()
 	err := w.l.Failed()
 	if err == nil {
 		return // a read failed, or what matters to nobody, or Open

@@ -65,9 +65,12 @@ type world struct {
 	dead    bool
 
 	// An armed failure lets one call fail with failWith.
-	failIn   int
-	failWith error
-	failed   bool
+	failIn    int
+	failWith  error
+	failed    bool
+	failedOp  vfs.Op
+	opening   bool // it failed while the log was opened
+	isOpening bool
 
 	// What the operation that a crash may interrupt wants to do.
 	truncating uint64
@@ -106,7 +109,7 @@ func (w *world) inject(op vfs.Op) error {
 	}
 	if w.failIn > 0 {
 		if w.failIn--; w.failIn == 0 {
-			w.failed = true
+			w.failed, w.failedOp, w.opening = true, op, w.isOpening
 			w.say("%v of %s fails with %v", op.Kind, op.Path, w.failWith)
 			return w.failWith
 		}
@@ -157,7 +160,9 @@ func (w *world) arm() {
 func (w *world) open() {
 	for {
 		w.cfg.FS = vfs.NewErrors(w.mem, w.inject)
+		w.isOpening = true
 		l, err := Open(context.Background(), testDir, w.cfg)
+		w.isOpening = false
 		if w.check("open", err) && !w.dead {
 			w.l = l
 			w.crashIn = 0
@@ -383,6 +388,10 @@ func (w *world) reopen() {
 	}
 	if w.dead {
 		w.restart()
+	}
+	if w.failed {
+		w.mustHaveFailed()
+		w.opening = true // from here on there is another log
 	}
 	w.open()
 }

@@ -14,26 +14,34 @@ import (
 
 // The vote file holds the terms and votes of all partition groups of a node.
 //
-//	header   "FFVOTES" and the format version       8 bytes
-//	         bytes written at once, header included uint64
-//	         CRC-32C of the two                     uint32
-//	record   length of what follows the checksum  uint32
-//	         CRC-32C of what follows              uint32
-//	         topic id                             16 bytes
-//	         partition                            int32
-//	         current term                         uint64
-//	         term of the last vote                uint64
-//	         length of the candidate              uint16
-//	         candidate                            bytes
+//	header   "FFVOTES" and the format version            8 bytes
+//	         length of the header and the first frame    uint64
+//	         CRC-32C of the two                          uint32
+//	frame    its own position in the file                uint64
+//	         length of its records                       uint32
+//	         CRC-32C of the two and the records          uint32
+//	         records
+//	record   topic id                                    16 bytes
+//	         partition                                   int32
+//	         current term                                uint64
+//	         term of the last vote                       uint64
+//	         length of the candidate, itself             uint16, bytes
 //
-// All numbers are big-endian. The last record of a group counts; a record with
-// flagForget instead of a term forgets the group. A torn record at the end is
-// cut when the file is opened; damage before the end, or in what was written at
-// once by the last rewrite, is an error: a forgotten vote may be given twice.
+// All numbers are big-endian. The last record of a group counts; one with
+// flagForget instead of a term forgets the group.
+//
+// A frame is what was written at once. It is written only when the one before
+// it is synced, so a whole frame proves that all before it was durable: damage
+// in front of one, or within the length that the header names, is an error, for
+// a forgotten vote may be given twice. A damaged end behind which nothing whole
+// follows was torn by a crash before anybody was told of it; it is cut. Opening
+// and closing rewrite the file into one frame, so that a file at rest shows any
+// damage.
 const (
 	votesMagic       = "FFVOTES"
 	votesVersion     = 1
 	votesHeaderBytes = 8 + 8 + 4
+	frameHeadBytes   = 8 + 4 + 4
 	voteFixedBytes   = 16 + 4 + 8 + 8 + 2
 	voteMaxCandidate = 1 << 10
 	votesMaxBytes    = 1 << 30
@@ -69,6 +77,8 @@ type VoteFile struct {
 	dir  string
 	path string
 
+	compactMin int // votesCompactMin, unless a test wants less
+
 	mu struct {
 		sync.Mutex
 		cond    *sync.Cond
@@ -76,7 +86,8 @@ type VoteFile struct {
 		size    int64 // where the next record goes
 		records int   // in the file, dead ones too
 		votes   map[GroupID]vote
-		pending []byte // encoded records that wait for the next write
+		frames  int    // appended since the file was rewritten
+		pending []byte // the next frame: room for its head, and records
 		queued  uint64 // sequence of the newest record in pending
 		synced  uint64 // sequence up to which records are durable
 		busy    bool   // somebody writes and syncs
@@ -86,7 +97,7 @@ type VoteFile struct {
 
 // OpenVotes opens the vote file in dir, or makes an empty one.
 func OpenVotes(fsys vfs.FS, dir string) (*VoteFile, error) {
-	v := &VoteFile{fs: fsys, dir: dir, path: filepath.Join(dir, "votes")}
+	v := &VoteFile{fs: fsys, dir: dir, path: filepath.Join(dir, "votes"), compactMin: votesCompactMin}
 	v.mu.cond = sync.NewCond(&v.mu)
 	v.mu.votes = map[GroupID]vote{}
 	data, err := vfs.ReadFile(fsys, v.path, votesMaxBytes)
@@ -122,30 +133,72 @@ func (v *VoteFile) load(data []byte) error {
 	if whole > uint64(len(data)) {
 		return fmt.Errorf("%s: damaged at byte %d: file is shorter than the %d bytes written at once", v.path, len(data), whole)
 	}
-	pos := votesHeaderBytes
-	for pos < len(data) {
-		id, vt, n, err := decodeVote(data[pos:])
+	for pos := votesHeaderBytes; pos < len(data); {
+		records, err := decodeFrame(data, pos)
+		if err == nil {
+			err = v.loadRecords(records)
+		} else if uint64(pos) >= whole && !laterFrame(data, pos) {
+			break // torn: never acknowledged
+		}
 		if err != nil {
-			if uint64(pos) < whole || laterVote(data[pos:]) {
-				return fmt.Errorf("%s: damaged at byte %d: %w; restore the file, or replace this node", v.path, pos, err)
-			}
-			break // torn tail: never acknowledged
+			return fmt.Errorf("%s: damaged at byte %d: %w; restore the file, or replace this node", v.path, pos, err)
+		}
+		pos += frameHeadBytes + len(records)
+	}
+	return nil
+}
+
+func (v *VoteFile) loadRecords(b []byte) error {
+	for len(b) > 0 {
+		id, vt, n, err := decodeVote(b)
+		if err != nil {
+			return err
 		}
 		if vt.term == flagForget {
 			delete(v.mu.votes, id)
 		} else {
 			v.mu.votes[id] = vt
 		}
-		pos += n
+		b = b[n:]
 	}
 	return nil
 }
 
-// laterVote tells whether a whole record stands anywhere behind the damaged
-// one that b begins with: then the damage is not a torn tail.
-func laterVote(b []byte) bool {
-	for i := 1; i+8+voteFixedBytes <= len(b); i++ {
-		if _, _, _, err := decodeVote(b[i:]); err == nil {
+// sealFrame fills in the head of the frame b that is to stand at pos.
+func sealFrame(b []byte, pos int64) {
+	binary.BigEndian.PutUint64(b, uint64(pos))
+	binary.BigEndian.PutUint32(b[8:], uint32(len(b)-frameHeadBytes))
+	binary.BigEndian.PutUint32(b[12:], frameSum(b))
+}
+
+func frameSum(b []byte) uint32 {
+	return crc32.Update(crc32.Checksum(b[:12], castagnoli), castagnoli, b[frameHeadBytes:])
+}
+
+// decodeFrame returns the records of the frame at pos of the file's bytes.
+func decodeFrame(data []byte, pos int) ([]byte, error) {
+	b := data[pos:]
+	if len(b) < frameHeadBytes {
+		return nil, errors.New("frame is cut short")
+	}
+	if at := binary.BigEndian.Uint64(b); at != uint64(pos) {
+		return nil, fmt.Errorf("frame says that it stands at byte %d", at)
+	}
+	n := binary.BigEndian.Uint32(b[8:])
+	if uint64(n) > uint64(len(b)-frameHeadBytes) {
+		return nil, fmt.Errorf("frame of %d bytes is cut short", n)
+	}
+	b = b[:frameHeadBytes+int(n)]
+	if frameSum(b) != binary.BigEndian.Uint32(b[12:]) {
+		return nil, errors.New("frame's checksum is wrong")
+	}
+	return b[frameHeadBytes:], nil
+}
+
+// laterFrame tells whether a whole frame stands anywhere behind pos.
+func laterFrame(data []byte, pos int) bool {
+	for i := pos + 1; i+frameHeadBytes <= len(data); i++ {
+		if _, err := decodeFrame(data, i); err == nil {
 			return true
 		}
 	}
@@ -153,51 +206,41 @@ func laterVote(b []byte) bool {
 }
 
 func appendVote(b []byte, id GroupID, vt vote) []byte {
-	start := len(b)
-	b = binary.BigEndian.AppendUint32(b, uint32(voteFixedBytes+len(vt.candidate)))
-	b = append(b, 0, 0, 0, 0)
 	b = append(b, id.Topic[:]...)
 	b = binary.BigEndian.AppendUint32(b, uint32(id.Partition))
 	b = binary.BigEndian.AppendUint64(b, vt.term)
 	b = binary.BigEndian.AppendUint64(b, vt.votedTerm)
 	b = binary.BigEndian.AppendUint16(b, uint16(len(vt.candidate)))
-	b = append(b, vt.candidate...)
-	binary.BigEndian.PutUint32(b[start+4:], crc32.Checksum(b[start+8:], castagnoli))
-	return b
+	return append(b, vt.candidate...)
 }
 
 // decodeVote reads one record from the head of b and returns its length.
-func decodeVote(b []byte) (GroupID, vote, int, error) {
-	var id GroupID
-	if len(b) < 8+voteFixedBytes {
-		return id, vote{}, 0, errors.New("record is cut short")
+func decodeVote(b []byte) (id GroupID, vt vote, n int, err error) {
+	if len(b) < voteFixedBytes {
+		return id, vt, 0, errors.New("record is cut short")
 	}
-	n := int(binary.BigEndian.Uint32(b))
-	if n < voteFixedBytes || n > voteFixedBytes+voteMaxCandidate || len(b) < 8+n {
-		return id, vote{}, 0, fmt.Errorf("record length %d is wrong", n)
+	candidate := int(binary.BigEndian.Uint16(b[36:]))
+	n = voteFixedBytes + candidate
+	if candidate > voteMaxCandidate || len(b) < n {
+		return id, vt, 0, fmt.Errorf("candidate of %d bytes is cut short", candidate)
 	}
-	body := b[8 : 8+n]
-	if sum := crc32.Checksum(body, castagnoli); sum != binary.BigEndian.Uint32(b[4:]) {
-		return id, vote{}, 0, errors.New("checksum is wrong")
-	}
-	copy(id.Topic[:], body)
-	id.Partition = int32(binary.BigEndian.Uint32(body[16:]))
-	vt := vote{term: binary.BigEndian.Uint64(body[20:]), votedTerm: binary.BigEndian.Uint64(body[28:])}
-	if int(binary.BigEndian.Uint16(body[36:])) != n-voteFixedBytes {
-		return id, vote{}, 0, errors.New("candidate's length is wrong")
-	}
-	vt.candidate = string(body[voteFixedBytes:])
-	return id, vt, 8 + n, nil
+	copy(id.Topic[:], b)
+	id.Partition = int32(binary.BigEndian.Uint32(b[16:]))
+	vt.term = binary.BigEndian.Uint64(b[20:])
+	vt.votedTerm = binary.BigEndian.Uint64(b[28:])
+	vt.candidate = string(b[voteFixedBytes:n])
+	return id, vt, n, nil
 }
 
 // rewrite replaces the file by one with only the last record of each group.
 // The caller holds no lock on Open, and is the busy writer otherwise.
 func (v *VoteFile) rewrite() error {
 	b := append([]byte(votesMagic), votesVersion)
-	b = append(b, make([]byte, votesHeaderBytes-len(b))...)
+	b = append(b, make([]byte, votesHeaderBytes+frameHeadBytes-len(b))...)
 	for id, vt := range v.mu.votes {
 		b = appendVote(b, id, vt)
 	}
+	sealFrame(b[votesHeaderBytes:], votesHeaderBytes)
 	binary.BigEndian.PutUint64(b[8:], uint64(len(b)))
 	binary.BigEndian.PutUint32(b[16:], crc32.Checksum(b[:16], castagnoli))
 	if err := vfs.WriteFileAtomic(v.fs, v.dir, v.path, b); err != nil {
@@ -210,7 +253,7 @@ func (v *VoteFile) rewrite() error {
 	if v.mu.file != nil {
 		v.mu.file.Close()
 	}
-	v.mu.file, v.mu.size, v.mu.records = f, int64(len(b)), len(v.mu.votes)
+	v.mu.file, v.mu.size, v.mu.records, v.mu.frames = f, int64(len(b)), len(v.mu.votes), 0
 	return nil
 }
 
@@ -222,7 +265,8 @@ func (v *VoteFile) get(id GroupID) (vote, bool) {
 	return vt, ok
 }
 
-// set makes a group's term and vote durable. An equal value costs nothing.
+// set makes a group's term and vote durable. A value that is durable already
+// costs nothing.
 func (v *VoteFile) set(id GroupID, vt vote) error {
 	if len(vt.candidate) > voteMaxCandidate {
 		return fmt.Errorf("write vote: candidate of %d bytes", len(vt.candidate))
@@ -230,7 +274,10 @@ func (v *VoteFile) set(id GroupID, vt vote) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if old, ok := v.mu.votes[id]; ok && old == vt {
-		return v.mu.err
+		if v.mu.err != nil {
+			return v.mu.err
+		}
+		return v.awaitLocked(v.mu.queued) // it may be under way
 	}
 	return v.appendLocked(id, vt)
 }
@@ -245,8 +292,7 @@ func (v *VoteFile) Forget(id GroupID) error {
 	return v.appendLocked(id, vote{term: flagForget})
 }
 
-// appendLocked queues a record and waits until it is durable. One of those who
-// wait writes and syncs for all that gathered.
+// appendLocked queues a record and waits until it is durable.
 func (v *VoteFile) appendLocked(id GroupID, vt vote) error {
 	if v.mu.err != nil {
 		return v.mu.err
@@ -256,39 +302,49 @@ func (v *VoteFile) appendLocked(id GroupID, vt vote) error {
 	} else {
 		v.mu.votes[id] = vt
 	}
+	if len(v.mu.pending) == 0 {
+		v.mu.pending = make([]byte, frameHeadBytes, 8*(frameHeadBytes+voteFixedBytes))
+	}
 	v.mu.pending = appendVote(v.mu.pending, id, vt)
 	v.mu.records++
 	v.mu.queued++
-	mine := v.mu.queued
-	for v.mu.synced < mine && v.mu.err == nil {
+	return v.awaitLocked(v.mu.queued)
+}
+
+// awaitLocked waits until all up to a record is durable. One of those who wait
+// writes and syncs for all that gathered.
+func (v *VoteFile) awaitLocked(record uint64) error {
+	for v.mu.synced < record && v.mu.err == nil {
 		if v.mu.busy {
 			v.mu.cond.Wait()
 			continue
 		}
 		v.flushLocked()
 	}
-	if v.mu.synced >= mine {
+	if v.mu.synced >= record {
 		return nil
 	}
 	return v.mu.err
 }
 
-// flushLocked writes and syncs all that is pending, releasing the lock while
-// it does.
+// flushLocked writes and syncs all that is pending, as one frame, releasing
+// the lock while it does.
 func (v *VoteFile) flushLocked() {
-	data, upTo, at, f := v.mu.pending, v.mu.queued, v.mu.size, v.mu.file
+	frame, upTo, at, f := v.mu.pending, v.mu.queued, v.mu.size, v.mu.file
 	v.mu.pending, v.mu.busy = nil, true
-	compact := v.mu.records > votesCompactMin+votesCompactFactor*len(v.mu.votes)
+	compact := v.mu.records > v.compactMin+votesCompactFactor*len(v.mu.votes)
 	var err error
 	if compact {
 		err = v.rewrite() // the map is read under the lock; rare and short
 	} else {
 		v.mu.Unlock()
-		if _, err = f.WriteAt(data, at); err == nil {
+		sealFrame(frame, at)
+		if _, err = f.WriteAt(frame, at); err == nil {
 			err = f.Sync()
 		}
 		v.mu.Lock()
-		v.mu.size = at + int64(len(data))
+		v.mu.size = at + int64(len(frame))
+		v.mu.frames++
 	}
 	v.mu.busy = false
 	if err != nil {
@@ -307,6 +363,7 @@ func (v *VoteFile) failure() error {
 }
 
 // Close closes the file; everything that was acknowledged is durable already.
+// It is rewritten into one frame first, which shows any damage to it.
 func (v *VoteFile) Close() error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -314,10 +371,16 @@ func (v *VoteFile) Close() error {
 		v.mu.cond.Wait()
 	}
 	if v.mu.err == nil {
-		v.mu.err = errors.New("vote file is closed")
+		if v.mu.frames > 0 {
+			// Where this fails the file stays as it was, whole as well.
+			_ = v.rewrite()
+		}
+		v.mu.err = errVotesClosed
 	}
 	return v.mu.file.Close()
 }
+
+var errVotesClosed = errors.New("vote file is closed")
 
 // errNotFound has the text that hashicorp/raft compares with, bare.
 var errNotFound = errors.New("not found")

@@ -261,7 +261,7 @@ func TestSettingsFileFormats(t *testing.T) {
 		"plain":        "! a comment\nnum.partitions = 6\nlog.segment.bytes = 64 MiB\nlisteners = 127.0.0.1:7777\nauto.create.topics.enable = false\n",
 		"a.yaml":       "num.partitions: 6\nlog:\n  segment:\n    bytes: 64MiB\nlisteners: [\"127.0.0.1:7777\"]\nauto.create.topics.enable: false\n",
 		"b.yml":        "num:\n  partitions: 6\nlog.segment.bytes: 67108864\nlisteners: 127.0.0.1:7777\nauto: {create: {topics: {enable: false}}}\n",
-		"a.json":       `{"num.partitions": 6, "log": {"segment.bytes": 67108864}, "listeners": ["127.0.0.1:7777"], "auto.create.topics.enable": false}`,
+		"a.json":       `{"num.partitions": 6, "log": {"segment.bytes": 67108864}, "listeners": ["127.0.0.1:7777"], "log.roll.ms": 9223372036854775807, "auto.create.topics.enable": false}`,
 		"a.toml":       "\"num.partitions\" = 6\nlisteners = \"127.0.0.1:7777\"\n[log.segment]\nbytes = 67108864\n[auto.create.topics]\nenable = false\n",
 	} {
 		t.Run(name, func(t *testing.T) {

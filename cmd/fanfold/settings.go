@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -193,19 +195,43 @@ func valueText(value any) string {
 func setFormat(v *viper.Viper, file string) error {
 	ending := strings.TrimPrefix(filepath.Ext(file), ".")
 	switch ending {
-	case "yaml", "yml", "json", "toml":
+	case "yaml", "yml", "toml":
 		return nil
+	case "json":
+		return useCodec(v, "json", jsonCodec{})
 	case "properties", "conf", "":
-		registry := viper.NewCodecRegistry()
-		if err := registry.RegisterCodec("properties", propertiesCodec{}); err != nil {
-			return err
-		}
-		*v = *viper.NewWithOptions(viper.KeyDelimiter(keyDelimiter), viper.WithCodecRegistry(registry))
-		v.SetConfigType("properties")
-		return nil
+		return useCodec(v, "properties", propertiesCodec{})
 	}
 	return usagef("configuration file %s: ending .%s is not known; use .properties, .yaml, .json or .toml", file, ending)
 }
+
+func useCodec(v *viper.Viper, format string, codec viper.Codec) error {
+	registry := viper.NewCodecRegistry()
+	if err := registry.RegisterCodec(format, codec); err != nil {
+		return err
+	}
+	*v = *viper.NewWithOptions(viper.KeyDelimiter(keyDelimiter), viper.WithCodecRegistry(registry))
+	v.SetConfigType(format)
+	return nil
+}
+
+// jsonCodec keeps numbers as they are written: as floats, large ones would come
+// out as 6.7108864e+07, or another number.
+type jsonCodec struct{}
+
+func (jsonCodec) Decode(data []byte, into map[string]any) error {
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.UseNumber()
+	if err := decoder.Decode(&into); err != nil {
+		return err
+	}
+	if decoder.More() {
+		return errors.New("there is more than one JSON value")
+	}
+	return nil
+}
+
+func (jsonCodec) Encode(map[string]any) ([]byte, error) { return nil, errors.ErrUnsupported }
 
 // propertiesCodec reads Kafka's own format: lines of name=value, and comments.
 type propertiesCodec struct{}

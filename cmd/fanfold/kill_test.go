@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -38,7 +39,7 @@ func TestKilledBrokerLosesNothing(t *testing.T) {
 	t.Logf("FANFOLD_KILLS=%d FANFOLD_SEED=%d", kills, seed)
 
 	s := newServer(t, "--set", "log.retention.check.interval.ms=100")
-	l := newLoad(t, s, seed)
+	l := newLoad(t, s, seed, plainTopic, rollsTopic, relaxedTopic, trimmedTopic)
 	s.start()
 	l.begin()
 	random := rand.New(rand.NewPCG(seed, 0))
@@ -120,7 +121,7 @@ func (s *server) awaitNewSegment() {
 	}
 }
 
-// The topics of a load that are there from its beginning to its end.
+// The topics that a load may have from its beginning to its end.
 const (
 	plainTopic   = "plain"   // as topics are by default
 	rollsTopic   = "rolls"   // small segments, large records
@@ -128,13 +129,22 @@ const (
 	trimmedTopic = "trimmed" // its oldest records are deleted
 )
 
-var loadPartitions = map[string]int32{plainTopic: 6, rollsTopic: 3, relaxedTopic: 2, trimmedTopic: 2}
+var loadTopics = map[string]struct {
+	partitions int32
+	configs    []string
+}{
+	plainTopic:   {6, nil},
+	rollsTopic:   {3, []string{"segment.bytes", "1048576"}},
+	relaxedTopic: {2, []string{"flush.messages", "1000", "flush.ms", "1000"}},
+	trimmedTopic: {2, []string{"segment.bytes", "1048576", "retention.bytes", "3145728", "file.delete.delay.ms", "100"}},
+}
 
 // A load is what many clients do to a server meanwhile, and its history.
 type load struct {
 	t      *testing.T
 	server *server
 	seed   uint64
+	topics []string
 
 	file    *os.File
 	history *history.Recorder
@@ -151,14 +161,14 @@ type load struct {
 	}
 }
 
-func newLoad(t *testing.T, s *server, seed uint64) *load {
+func newLoad(t *testing.T, s *server, seed uint64, topics ...string) *load {
 	t.Helper()
 	file, err := os.Create(filepath.Join(s.root, "history"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { file.Close() })
-	l := &load{t: t, server: s, seed: seed, file: file, history: history.NewRecorder(file, history.RecorderOptions{})}
+	l := &load{t: t, server: s, seed: seed, topics: topics, file: file, history: history.NewRecorder(file, history.RecorderOptions{})}
 	l.ctx, l.stop = context.WithCancel(context.Background())
 	l.mu.producerIDs = map[int64]uint32{}
 	t.Cleanup(func() {
@@ -171,10 +181,9 @@ func newLoad(t *testing.T, s *server, seed uint64) *load {
 
 // begin creates the topics and starts the clients.
 func (l *load) begin() {
-	l.server.createTopic(plainTopic, loadPartitions[plainTopic])
-	l.server.createTopic(rollsTopic, loadPartitions[rollsTopic], "segment.bytes", "1048576")
-	l.server.createTopic(relaxedTopic, loadPartitions[relaxedTopic], "flush.messages", "1000", "flush.ms", "1000")
-	l.server.createTopic(trimmedTopic, loadPartitions[trimmedTopic], "segment.bytes", "1048576", "retention.bytes", "3145728", "file.delete.delay.ms", "100")
+	for _, topic := range l.topics {
+		l.server.createTopic(topic, loadTopics[topic].partitions, loadTopics[topic].configs...)
+	}
 	for _, p := range []producer{
 		{topics: []string{plainTopic}, idempotent: true, burst: 20},
 		{topics: []string{plainTopic, relaxedTopic}, idempotent: true, burst: 200, linger: 5 * time.Millisecond, codec: kgo.ZstdCompression()},
@@ -185,16 +194,25 @@ func (l *load) begin() {
 		{topics: []string{plainTopic}, acks: 1, burst: 50, linger: time.Millisecond},
 		{topics: []string{relaxedTopic, plainTopic}, acks: 0, burst: 10},
 	} {
-		l.client(func(client uint32, random *rand.Rand) { l.produce(p, client, random) })
+		if p.topics = l.only(p.topics...); len(p.topics) > 0 {
+			l.client(func(client uint32, random *rand.Rand) { l.produce(p, client, random) })
+		}
 	}
-	l.client(l.follow(plainTopic, rollsTopic, relaxedTopic))
-	l.client(l.follow(trimmedTopic))
+	l.client(l.follow(l.only(plainTopic, rollsTopic, relaxedTopic)...))
 	l.client(l.readInPieces)
 	l.client(l.pollOffsets)
-	l.client(l.trim)
+	if slices.Contains(l.topics, trimmedTopic) {
+		l.client(l.follow(trimmedTopic))
+		l.client(l.trim)
+	}
 	for n := range 3 {
 		l.client(func(client uint32, random *rand.Rand) { l.churn(fmt.Sprintf("churn-%d", n), client, random) })
 	}
+}
+
+// only returns those of topics that the load has.
+func (l *load) only(topics ...string) []string {
+	return slices.DeleteFunc(topics, func(topic string) bool { return !slices.Contains(l.topics, topic) })
 }
 
 // client runs a client with a number and a random source of its own.
@@ -210,7 +228,7 @@ func (l *load) end() {
 	l.running.Wait()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	for topic := range loadPartitions {
+	for _, topic := range l.topics {
 		if err := l.readFinally(ctx, topic, topic); err != nil {
 			l.t.Errorf("final reading: %v", err)
 		}
@@ -324,7 +342,7 @@ func (p producer) payloadBytes(random *rand.Rand) int {
 // to one partition.
 func (l *load) send(c *kgo.Client, p producer, client uint32, v history.Value, topic string, size int) {
 	key := uint64(v.Seq()) * 31 % 64
-	partition := int32(key % uint64(loadPartitions[topic]))
+	partition := int32(key % uint64(loadTopics[topic].partitions))
 	op := history.Op{
 		Kind: history.Produce, Idempotent: p.idempotent, Client: client, Topic: topic, Partition: partition,
 		Value: v, Start: l.history.Now(),
@@ -387,7 +405,7 @@ func (l *load) follow(topics ...string) func(client uint32, random *rand.Rand) {
 				start, reset = kgo.NewOffset().AtStart(), kgo.NewOffset().AtStart()
 			}
 			from[topic] = map[int32]kgo.Offset{}
-			for p := range loadPartitions[topic] {
+			for p := range loadTopics[topic].partitions {
 				from[topic][p] = start
 			}
 		}
@@ -429,10 +447,10 @@ func (l *load) readInPieces(_ uint32, random *rand.Rand) {
 	}
 	defer c.Close()
 	admin := kadm.NewClient(c)
-	topics := []string{plainTopic, rollsTopic, relaxedTopic}
+	topics := l.only(plainTopic, rollsTopic, relaxedTopic)
 	for pause(l.ctx, 30*time.Millisecond) {
 		topic := topics[random.IntN(len(topics))]
-		partition := random.Int32N(loadPartitions[topic])
+		partition := random.Int32N(loadTopics[topic].partitions)
 		ctx, cancel := context.WithTimeout(l.ctx, 500*time.Millisecond)
 		ends, err := endOffsets(ctx, admin, topic)
 		if err == nil && ends[partition] > 0 {
@@ -460,7 +478,7 @@ func (l *load) pollOffsets(client uint32, random *rand.Rand) {
 	defer c.Close()
 	admin := kadm.NewClient(c)
 	for pause(l.ctx, time.Duration(random.IntN(20))*time.Millisecond) {
-		for topic := range loadPartitions {
+		for _, topic := range l.topics {
 			l.listOnce(client, topic, history.End, func(ctx context.Context) (map[int32]int64, error) { return endOffsets(ctx, admin, topic) })
 			l.listOnce(client, topic, history.Start, func(ctx context.Context) (map[int32]int64, error) { return startOffsets(ctx, admin, topic) })
 		}

@@ -50,8 +50,7 @@ func (c *cursors) move(from, p place) {
 func (l *Log) Entry(index uint64) (EntryInfo, error) {
 	for {
 		info, cuts, err := l.entry(index)
-		var damage *CorruptionError
-		if errors.As(err, &damage) && l.cutSince(cuts) {
+		if err != nil && l.outdated(err, cuts) {
 			continue
 		}
 		return info, err
@@ -98,7 +97,7 @@ func (f *finder) entry(state *journalState, from place, known bool, index uint64
 	origin := from
 	if !known {
 		from = place{base: f.seg.base, offset: f.seg.base, index: f.seg.firstIndex - 1}
-		e, ok := f.l.searchIndex(f.seg, func(e *indexEntry) bool { return f.seg.firstIndex+uint64(e.index) <= index }, f.window())
+		e, ok := f.l.searchIndex(f.seg, func(e indexEntry) bool { return f.seg.firstIndex+uint64(e.index) <= index }, f.window())
 		if ok {
 			from.offset, from.pos = f.seg.base+int64(e.offset), int64(e.pos)
 			from.index = f.seg.firstIndex + uint64(e.index) - 1

@@ -22,9 +22,9 @@ import (
 //
 // An entry names the batch that begins at position, and the largest timestamp
 // of all batches before it in the segment, with the base offset of the first
-// batch that has it. The CRC begins with the segment's base offset and the
-// entry's number, so that an entry counts at its own place only. A sealed
-// segment's last entry, with epoch footerEpoch, names the segment's end.
+// batch that has it. The CRC is combined by XOR with the segment's base offset
+// (its two halves) and the entry's number times 0x9e3779b1, so that an entry
+// counts at its own place only. A sealed segment's last entry, with epoch footerEpoch, names the segment's end.
 const indexEntryBytes = 32
 
 // footerEpoch marks the entry that seals an index.
@@ -58,11 +58,10 @@ func (e *indexEntry) append(b []byte, base int64, number int) []byte {
 	return be.AppendUint32(b, indexCRC(b[start:], base, number))
 }
 
-func indexCRC(b []byte, base int64, number int) uint32 {
-	var place [12]byte
-	binary.BigEndian.PutUint64(place[:], uint64(base))
-	binary.BigEndian.PutUint32(place[8:], uint32(number))
-	return crc32.Update(crc32.Checksum(place[:], castagnoli), castagnoli, b)
+// indexCRC is the CRC of an entry's fields, altered by its place.
+func indexCRC(fields []byte, base int64, number int) uint32 {
+	place := uint32(base) ^ uint32(base>>32) ^ uint32(number)*0x9e3779b1
+	return crc32.Checksum(fields, castagnoli) ^ place
 }
 
 // parseIndexEntry reads the entry of that number from the start of b, which
@@ -121,7 +120,7 @@ func (x *index) flushDone(keep bool) {
 }
 
 // probe says of an entry whether it is at or before what is looked for.
-type probe func(e *indexEntry) bool
+type probe func(e indexEntry) bool
 
 // searchPending finds the last pending entry for which ok holds; ok must hold
 // for the first ones and fail for the rest. The caller holds Log.mu.
@@ -134,7 +133,7 @@ func (x *index) searchPending(ok probe) (indexEntry, bool) {
 		}
 		return e
 	}
-	i := sort.Search(n, func(i int) bool { e := at(i); return !ok(&e) })
+	i := sort.Search(n, func(i int) bool { e := at(i); return !ok(e) })
 	if i == 0 {
 		return indexEntry{}, false
 	}
@@ -159,7 +158,7 @@ func (x *index) searchFile(n int, ok probe, buf []byte) (indexEntry, bool) {
 		switch {
 		case err != nil: // nothing good in [lo, mid]
 			lo = mid + 1
-		case ok(&e):
+		case ok(e):
 			best, found = e, true
 			lo = mid + 1
 		default:

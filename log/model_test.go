@@ -182,8 +182,22 @@ func (w *world) open() {
 // restart takes what the crash left.
 func (w *world) restart() {
 	w.mem, w.after, w.dead, w.crashIn = w.after, nil, false, 0
+	if w.rng.IntN(4) == 0 {
+		w.verify()
+	}
 	if w.rng.IntN(4) == 0 || w.truncating > 0 && w.rng.IntN(2) == 0 {
 		w.crashIn = 1 + w.rng.IntN(25) // in recovery too
+	}
+}
+
+// verify expects that a crash damages nothing.
+func (w *world) verify() {
+	if _, err := w.mem.Stat(testDir + "/" + journalName); err != nil {
+		return // there is no log yet
+	}
+	r, err := Verify(context.Background(), w.mem, testDir, VerifyOptions{Records: true})
+	if err != nil || !r.OK() {
+		w.fatal("verify after a crash: %+v, %v", r, err)
 	}
 }
 

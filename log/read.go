@@ -137,9 +137,13 @@ func (l *Log) snap(i int) snapshot {
 	return snapshot{seg: s, size: s.size, endOffset: s.endOffset, cuts: l.mu.cuts}
 }
 
-// cutSince says whether entries were removed since a snapshot was taken, so
-// that what it saw may be half gone.
-func (l *Log) cutSince(cuts uint64) bool {
+// outdated says that what looked like damage to a reader may come from entries
+// that were removed since it took its snapshot.
+func (l *Log) outdated(err error, cuts uint64) bool {
+	var damage *CorruptionError
+	if !errors.As(err, &damage) {
+		return false
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.mu.cuts != cuts
@@ -154,8 +158,7 @@ func (l *Log) cutSince(cuts uint64) bool {
 func (l *Log) Read(offset, maxOffset int64, maxBytes int, minOne bool) (Range, error) {
 	for {
 		r, cuts, err := l.read(offset, maxOffset, maxBytes, minOne)
-		var damage *CorruptionError
-		if errors.As(err, &damage) && l.cutSince(cuts) {
+		if err != nil && l.outdated(err, cuts) {
 			continue
 		}
 		return r, err
@@ -224,7 +227,7 @@ func (f *finder) done() {
 // find does the work of Read once it is known what is known.
 func (f *finder) find(start place, startKnown bool, end place, endKnown bool, maxBytes int, minOne bool) (Range, error) {
 	if !startKnown {
-		from, _ := f.search(func(e *indexEntry) bool { return f.seg.base+int64(e.offset) <= start.offset })
+		from, _ := f.search(func(e indexEntry) bool { return f.seg.base+int64(e.offset) <= start.offset })
 		var err error
 		if start, err = f.scan(from, start.offset, f.size); err != nil {
 			return Range{}, err
@@ -233,7 +236,7 @@ func (f *finder) find(start place, startKnown bool, end place, endKnown bool, ma
 	capPos := start.pos + int64(max(maxBytes, 0))
 	if !endKnown {
 		limit := end.offset
-		from, _ := f.search(func(e *indexEntry) bool { return f.seg.base+int64(e.offset) <= limit })
+		from, _ := f.search(func(e indexEntry) bool { return f.seg.base+int64(e.offset) <= limit })
 		if from.pos < start.pos {
 			from = start
 		}
@@ -258,7 +261,7 @@ func (f *finder) find(start place, startKnown bool, end place, endKnown bool, ma
 // floor is the last batch boundary it finds at or below capPos, or the end of
 // the first batch if that is above and minOne.
 func (f *finder) floor(start, end place, capPos int64, minOne bool) (place, error) {
-	from, ok := f.search(func(e *indexEntry) bool { return int64(e.pos) <= capPos })
+	from, ok := f.search(func(e indexEntry) bool { return int64(e.pos) <= capPos })
 	if ok && from.pos > start.pos {
 		return from, nil
 	}

@@ -18,7 +18,8 @@ type SyncConfig struct {
 	InFlight int
 
 	// WholeFrom is how many files must wait for one sync of the whole file
-	// system to be made for all of them; zero means 64, negative never.
+	// system to be made for all of them; zero means 32 on Linux and never
+	// elsewhere, negative never.
 	WholeFrom int
 
 	// Observe, if not nil, is told of each sync: how long it took and for how

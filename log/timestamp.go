@@ -24,7 +24,7 @@ func (l *Log) OffsetForTimestamp(ctx context.Context, ts, minOffset, maxOffset i
 		if maxTime < ts {
 			return false, nil
 		}
-		from, _ := f.search(func(e *indexEntry) bool { return e.maxTime < ts })
+		from, _ := f.search(func(e indexEntry) bool { return e.maxTime < ts })
 		if from.offset < minOffset {
 			if from, err = f.placeOf(minOffset); err != nil {
 				return false, err
@@ -76,7 +76,7 @@ func (l *Log) MaxTimestamp(ctx context.Context, minOffset, maxOffset int64) (fou
 
 // placeOf is where the batch that holds offset begins.
 func (f *finder) placeOf(offset int64) (place, error) {
-	from, _ := f.search(func(e *indexEntry) bool { return f.seg.base+int64(e.offset) <= offset })
+	from, _ := f.search(func(e indexEntry) bool { return f.seg.base+int64(e.offset) <= offset })
 	return f.scan(from, offset, f.size)
 }
 
@@ -114,8 +114,7 @@ func (l *Log) eachSnapshot(ctx context.Context, minOffset, maxOffset int64, visi
 		f.done()
 		next = f.endOffset
 		err = errors.Join(err, f.seg.release())
-		var damage *CorruptionError
-		if errors.As(err, &damage) && l.cutSince(f.cuts) {
+		if err != nil && l.outdated(err, f.cuts) {
 			next = f.seg.base
 			continue
 		}
@@ -197,7 +196,7 @@ func (f *finder) largestBetween(ctx context.Context, minOffset, limit int64) (of
 	p := f.seg.start()
 	if minOffset <= f.seg.base {
 		rel, _ := relative(limit, f.seg.base)
-		if e, ok := f.l.searchIndex(f.seg, func(e *indexEntry) bool { return e.offset <= rel }, f.window()); ok {
+		if e, ok := f.l.searchIndex(f.seg, func(e indexEntry) bool { return e.offset <= rel }, f.window()); ok {
 			p.pos, p.offset = int64(e.pos), f.seg.base+int64(e.offset)
 			p.maxTime, p.maxTimeOffset = e.maxTime, f.seg.base+int64(e.maxTimeOffset)
 		}

@@ -92,7 +92,7 @@ func (l *Log) stateAt(seg *segment, offset int64) (point, error) {
 	l.mu.Unlock()
 	p := seg.start()
 	rel, _ := relative(offset, seg.base)
-	if e, ok := l.searchIndex(seg, func(e *indexEntry) bool { return e.offset <= rel }, buf[:]); ok {
+	if e, ok := l.searchIndex(seg, func(e indexEntry) bool { return e.offset <= rel }, buf[:]); ok {
 		p.pos, p.offset = int64(e.pos), seg.base+int64(e.offset)
 		p.maxTime, p.maxTimeOffset = e.maxTime, seg.base+int64(e.maxTimeOffset)
 	}

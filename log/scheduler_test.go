@@ -1,0 +1,149 @@
+package log
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/fanfold/fanfold/internal/vfs"
+)
+
+// syncRig is a scheduler over files whose syncs can be held and fail.
+type syncRig struct {
+	fsys  *vfs.Errors
+	gate  *vfs.Gate
+	s     *SyncScheduler
+	files []vfs.File
+	fail  atomic.Pointer[string] // path whose sync fails, or "syncfs"
+	wg    sync.WaitGroup
+	errs  []error
+}
+
+func newSyncRig(t *testing.T, files int, cfg SyncConfig) *syncRig {
+	r := &syncRig{errs: make([]error, files)}
+	isSync := func(op vfs.Op) bool { return op.Kind == vfs.OpSync || op.Kind == vfs.OpSyncFS }
+	r.gate = vfs.NewGate(isSync)
+	fails := func(op vfs.Op) error {
+		if p := r.fail.Load(); isSync(op) && p != nil && (*p == op.Path || *p == "syncfs" && op.Kind == vfs.OpSyncFS) {
+			return syscall.EIO
+		}
+		return nil
+	}
+	r.fsys = vfs.NewErrors(vfs.NewMem(vfs.MemOptions{}), vfs.FirstOf(r.gate.Inject, fails))
+	cfg.FS, cfg.Dir = r.fsys, "/"
+	r.s = NewSyncScheduler(cfg)
+	for i := range files {
+		f, err := r.fsys.Create(fmt.Sprintf("/f%d", i))
+		must(t, err)
+		r.files = append(r.files, f)
+	}
+	return r
+}
+
+// sync syncs file i in a goroutine of its own.
+func (r *syncRig) sync(i int) {
+	r.wg.Go(func() {
+		if err := r.s.Sync(r.files[i]); err != nil {
+			r.errs[i] = err
+		}
+	})
+	synctest.Wait()
+}
+
+func (r *syncRig) counts() (files, whole int64) {
+	return r.fsys.Count(vfs.OpSync), r.fsys.Count(vfs.OpSyncFS)
+}
+
+func TestSyncsOfOneFileAreGathered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSyncRig(t, 1, SyncConfig{})
+		for range 10 {
+			r.sync(0)
+		}
+		if files, _ := r.counts(); files != 1 {
+			t.Fatalf("%d syncs of one file run", files)
+		}
+		r.gate.Open()
+		r.wg.Wait()
+		if files, whole := r.counts(); files != 2 || whole != 0 {
+			t.Fatalf("%d syncs, %d of all", files, whole)
+		}
+		must(t, r.s.Close())
+		if err := r.s.Sync(r.files[0]); err != ErrClosed {
+			t.Fatalf("sync after Close: %v", err)
+		}
+	})
+}
+
+func TestSyncsInFlightAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSyncRig(t, 20, SyncConfig{InFlight: 3})
+		for i := range 20 {
+			r.sync(i)
+		}
+		if files, _ := r.counts(); files != 3 {
+			t.Fatalf("%d syncs run", files)
+		}
+		bad := "/f13"
+		r.fail.Store(&bad)
+		closed := make(chan struct{})
+		go func() { defer close(closed); _ = r.s.Close() }()
+		synctest.Wait()
+		select {
+		case <-closed:
+			t.Fatal("Close does not wait")
+		default:
+		}
+		r.gate.Open()
+		r.wg.Wait()
+		<-closed
+		if files, _ := r.counts(); files != 20 {
+			t.Fatalf("%d syncs for 20 files", files)
+		}
+		for i, err := range r.errs {
+			if (err != nil) != (i == 13) {
+				t.Errorf("file %d: %v", i, err)
+			}
+		}
+	})
+}
+
+func TestManyFilesAreSyncedAtOnce(t *testing.T) {
+	for _, fails := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			var observed []int
+			var mu sync.Mutex
+			r := newSyncRig(t, 12, SyncConfig{InFlight: 1, WholeFrom: 10, Observe: func(_ time.Duration, files int) {
+				mu.Lock()
+				defer mu.Unlock()
+				observed = append(observed, files)
+			}})
+			for i := range 12 {
+				r.sync(i)
+			}
+			if fails {
+				whole := "syncfs"
+				r.fail.Store(&whole)
+			}
+			r.gate.Open()
+			r.wg.Wait()
+			if files, whole := r.counts(); files != 1 || whole != 1 {
+				t.Fatalf("%d syncs of files, %d of all", files, whole)
+			}
+			for i, err := range r.errs {
+				if (err != nil) != (fails && i > 0) || err != nil && !errors.Is(err, syscall.EIO) {
+					t.Errorf("file %d: %v", i, err)
+				}
+			}
+			if len(observed) != 2 || observed[1] != 11 {
+				t.Errorf("observed %v", observed)
+			}
+			must(t, r.s.Close())
+		})
+	}
+}

@@ -27,14 +27,20 @@ func (f fsm) Apply(l *raft.Log) any {
 func (f fsm) ApplyBatch(logs []*raft.Log) []any {
 	g := f.g
 	g.applyMu.Lock()
-	defer g.applyMu.Unlock()
 	before := g.appliedIndex.Load()
+	defer func() {
+		// Also where an entry could not be read and this goroutine ends: those
+		// before it were applied.
+		if g.appliedIndex.Load() > before {
+			g.cfg.Machine.Applied()
+		}
+		g.applyMu.Unlock()
+	}()
 	for _, l := range logs {
 		g.applyLog(l)
 	}
-	if g.appliedIndex.Load() > before {
-		g.cfg.Machine.Applied()
-	}
+	g.fsmSeen.Store(logs[len(logs)-1].Index)
+	signal(g.progress)
 	return make([]any, len(logs))
 }
 
@@ -51,11 +57,13 @@ func (f fsm) Restore(r io.ReadCloser) error {
 // Snapshot captures the machine's state.
 func (f fsm) Snapshot() (raft.FSMSnapshot, error) {
 	// What the snapshot covers must be durable, also where a topic's
-	// flush.messages lets it be applied before.
+	// flush.messages lets it be applied before: the sync comes second, so that
+	// it covers all that the state is of.
+	state := f.g.cfg.Machine.Snapshot()
 	if err := f.g.syncLog(); err != nil {
 		return nil, fmt.Errorf("sync before snapshot: %w", err)
 	}
-	return fsmSnapshot(f.g.cfg.Machine.Snapshot()), nil
+	return fsmSnapshot(state), nil
 }
 
 type fsmSnapshot []byte

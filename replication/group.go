@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -66,16 +64,20 @@ type Group struct {
 	appliedIndex  atomic.Uint64
 	snapshotIndex atomic.Uint64
 	flush         atomic.Pointer[FlushPolicy]
-	unsynced      atomic.Int64 // records
-	dirty         atomic.Bool  // in the node's list for the next mark
-	dropWanted    atomic.Int64 // log start up to which files may go
+	unsynced      atomic.Int64  // records
+	dirty         atomic.Bool   // in the node's list for the next mark
+	dropWanted    atomic.Int64  // log start up to which files may go
+	snapshotDue   atomic.Bool   // and letting files go
+	fsmSeen       atomic.Uint64 // newest index that raft's FSM goroutine had
 
 	// applyMu is held over each run of Apply calls. It is taken first of all.
 	applyMu sync.Mutex
 
-	events chan event
-	stop   context.CancelFunc
-	done   chan struct{}
+	wake     chan struct{}  // for the owner: look at failure and snapshotDue
+	progress chan struct{}  // fsmSeen has grown
+	flushes  sync.WaitGroup // timers that are armed or run
+	stop     context.CancelFunc
+	done     chan struct{}
 
 	// mu is taken after the machine's own mutex, never before.
 	mu struct {
@@ -87,17 +89,9 @@ type Group struct {
 		queue     queue
 		awaited   map[uint64]any
 		failure   error
-		flushTime *time.Timer
+		flushTime *time.Timer // nil: no flush is due
 	}
 }
-
-// event wakes a group's owner goroutine.
-type event uint8
-
-const (
-	eventFailed event = iota
-	eventSnapshot
-)
 
 // OpenGroup starts a replica and returns once its log is recovered and its
 // Raft instance runs; the machine's Apply of KindLeaderStart says when it
@@ -107,13 +101,16 @@ func (n *Node) OpenGroup(ctx context.Context, cfg GroupConfig) (*Group, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
-	g := &Group{node: n, cfg: cfg, events: make(chan event, 16), done: make(chan struct{})}
+	g := &Group{
+		node: n, cfg: cfg,
+		wake: make(chan struct{}, 1), progress: make(chan struct{}, 1), done: make(chan struct{}),
+	}
 	g.SetFlush(cfg.Flush)
 	err := g.start(ctx)
 	if errors.Is(err, ErrReplicaLost) {
 		return nil, err
 	}
-	if ctx.Err() != nil {
+	if err != nil && ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
 	if err != nil {
@@ -142,167 +139,27 @@ func (g *Group) SetFlush(p FlushPolicy) { g.flush.Store(&p) }
 // DropBefore lets the files go that hold only records below offset, once a
 // snapshot covers them.
 func (g *Group) DropBefore(offset int64) {
-	if g.dropWanted.Swap(offset) != offset {
-		g.post(eventSnapshot)
+	for {
+		wanted := g.dropWanted.Load()
+		if offset <= wanted || g.dropWanted.CompareAndSwap(wanted, offset) {
+			break
+		}
 	}
+	g.wantSnapshot()
 }
 
-// post wakes the owner; where many events wait already one more says nothing.
-func (g *Group) post(e event) {
+func (g *Group) wantSnapshot() {
+	g.snapshotDue.Store(true)
+	signal(g.wake)
+}
+
+// signal leaves word in a channel of one place. What it is about is in a
+// variable that was set before, so that none is lost.
+func signal(c chan struct{}) {
 	select {
-	case g.events <- e:
+	case c <- struct{}{}:
 	default:
 	}
-}
-
-// start opens the log and starts a Raft instance over it.
-func (g *Group) start(ctx context.Context) error {
-	if err := g.checkIdentity(); err != nil {
-		return err
-	}
-	if g.cfg.Prepare != nil {
-		if err := g.cfg.Prepare(); err != nil {
-			return fmt.Errorf("prepare directory: %w", err)
-		}
-	}
-	l, err := g.openLog(ctx)
-	if err != nil {
-		return err
-	}
-	if err := g.startRaft(l); err != nil {
-		l.Abort()
-		return err
-	}
-	return nil
-}
-
-// checkIdentity refuses to start a replica empty that has voted before.
-func (g *Group) checkIdentity() error {
-	_, voted := g.node.Votes().get(g.cfg.ID)
-	_, err := g.node.cfg.FS.Stat(g.cfg.Dir)
-	switch {
-	case err == nil || !errors.Is(err, fs.ErrNotExist):
-		return err
-	case voted:
-		return fmt.Errorf("%s: %w: it took part in votes and must not start empty; restore the directory, or delete the topic", g.cfg.Dir, ErrReplicaLost)
-	}
-	return nil
-}
-
-// openLog recovers the log. What a failed predecessor had written but never
-// known to be durable is cut: after a failed sync the page cache may show what
-// the disk does not have.
-func (g *Group) openLog(ctx context.Context) (*log.Log, error) {
-	g.mu.Lock()
-	old, limits := g.mu.log, g.cfg.Limits
-	g.mu.Unlock()
-	l, err := log.Open(ctx, g.cfg.Dir, log.Config{
-		FS: g.node.cfg.FS, Syncer: g.node.syncer, Limits: limits, Now: g.node.cfg.Now, Logger: g.cfg.Logger,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("open log: %w", err)
-	}
-	if old == nil {
-		return l, nil
-	}
-	durable, _ := old.Durable()
-	if last, _ := l.Last(); last > durable && last > g.snapshotIndex.Load() {
-		if err := l.Truncate(max(durable, g.snapshotIndex.Load()) + 1); err != nil {
-			l.Abort()
-			return nil, fmt.Errorf("cut what was not durable: %w", err)
-		}
-	}
-	return l, nil
-}
-
-// startRaft starts an instance over l and makes it stand for election.
-func (g *Group) startRaft(l *log.Log) error {
-	snaps := &snapshotStore{fs: g.node.cfg.FS, dir: g.cfg.Dir, saved: g.snapshotIndex.Store}
-	m, found, err := snaps.load()
-	if err != nil {
-		return err
-	}
-	st := &store{g: g, log: l}
-	stable := &stableStore{votes: g.node.Votes(), id: g.cfg.ID, fail: st.end}
-	if last, _ := l.Last(); last == 0 && !found {
-		if err := g.bootstrap(l); err != nil {
-			return err
-		}
-	}
-	g.snapshotIndex.Store(m.index)
-	g.appliedIndex.Store(0)
-	g.cfg.Machine.Attach(l)
-	if !found {
-		if err := g.restore(nil); err != nil {
-			return err
-		}
-	}
-	trans := newLoneTransport(raft.ServerID(g.cfg.ServerID))
-	g.mu.Lock()
-	old := g.mu.log
-	g.mu.log, g.mu.store = l, st
-	g.mu.failure, g.mu.term = nil, 0
-	g.mu.awaited = map[uint64]any{}
-	g.mu.Unlock()
-	if old != nil {
-		old.Abort()
-	}
-	r, err := raft.NewRaft(g.raftConfig(), fsm{g}, st, stable, snaps, trans)
-	if err != nil {
-		return fmt.Errorf("start raft: %w", err)
-	}
-	g.observeLatest(r.GetConfiguration())
-	g.mu.Lock()
-	g.mu.raft = r
-	g.mu.Unlock()
-	trans.stand()
-	return nil
-}
-
-// bootstrap makes an empty log begin with the configuration of one voter. The
-// term comes first, so that its directory is known to have voted.
-func (g *Group) bootstrap(l *log.Log) error {
-	id := raft.ServerID(g.cfg.ServerID)
-	conf := raft.Configuration{Servers: []raft.Server{{Suffrage: raft.Voter, ID: id, Address: raft.ServerAddress(id)}}}
-	vt, _ := g.node.Votes().get(g.cfg.ID)
-	vt.term = max(vt.term, 1)
-	if err := g.node.Votes().set(g.cfg.ID, vt); err != nil {
-		return err
-	}
-	entry := log.Entry{Index: 1, Term: 1, Kind: KindConfiguration, Data: raft.EncodeConfiguration(conf)}
-	if err := l.AppendLeader([]log.Entry{entry}); err != nil {
-		return fmt.Errorf("bootstrap: %w", err)
-	}
-	if err := l.Sync(); err != nil {
-		return fmt.Errorf("bootstrap: %w", err)
-	}
-	return nil
-}
-
-func (g *Group) raftConfig() *raft.Config {
-	c := raft.DefaultConfig()
-	c.LocalID = raft.ServerID(g.cfg.ServerID)
-	c.HeartbeatTimeout = loneElectionTimeout
-	c.ElectionTimeout = loneElectionTimeout
-	c.LeaderLeaseTimeout = loneLeaseTimeout
-	c.MaxAppendEntries = maxInRaft
-	c.BatchApplyCh = true
-	c.SnapshotInterval = never
-	c.SnapshotThreshold = math.MaxUint64
-	c.TrailingLogs = 0
-	c.NoLegacyTelemetry = true
-	c.Logger = g.node.raftLogger
-	return c
-}
-
-// restore sets the machine's state, and the index that it has applied.
-func (g *Group) restore(state []byte) error {
-	applied, err := g.cfg.Machine.Restore(state)
-	if err != nil {
-		return fmt.Errorf("restore state: %w", err)
-	}
-	g.appliedIndex.Store(applied)
-	return nil
 }
 
 // observeLatest sets whether the group has one voter from what raft found.
@@ -341,56 +198,6 @@ func voters(c raft.Configuration) int {
 	return n
 }
 
-// syncDue tells whether these entries must be durable before they count, and
-// otherwise sees to it that they become so in time.
-func (g *Group) syncDue(s *store, entries []log.Entry) bool {
-	p := *g.flush.Load()
-	if p.Messages <= 1 {
-		return true
-	}
-	records := int64(0)
-	for _, e := range entries {
-		if e.Kind != KindBatch {
-			return true
-		}
-		records += int64(infoOf(e, 0).Header.Records)
-	}
-	if g.unsynced.Add(records) >= p.Messages {
-		g.unsynced.Store(0)
-		return true
-	}
-	if p.Interval > 0 {
-		g.armFlush(s, p.Interval)
-	}
-	return false
-}
-
-// armFlush syncs after d, unless a timer runs already.
-func (g *Group) armFlush(s *store, d time.Duration) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.mu.flushTime != nil {
-		return
-	}
-	g.mu.flushTime = time.AfterFunc(d, func() {
-		g.mu.Lock()
-		g.mu.flushTime = nil
-		g.mu.Unlock()
-		g.unsynced.Store(0)
-		if err := s.log.Sync(); err != nil && !errors.Is(err, log.ErrClosed) {
-			g.fail(s, fmt.Errorf("sync: %w", err))
-		}
-	})
-}
-
-// syncLog makes all that was written durable.
-func (g *Group) syncLog() error {
-	g.mu.Lock()
-	l := g.mu.log
-	g.mu.Unlock()
-	return l.Sync()
-}
-
 // wrote ends a write: the next proposals go to raft, the mark is due, and a
 // snapshot where a segment was rolled.
 func (g *Group) wrote(s *store) {
@@ -404,7 +211,7 @@ func (g *Group) wrote(s *store) {
 	}
 	if rolls := s.log.Rolls(); rolls != s.rolls {
 		s.rolls = rolls
-		g.post(eventSnapshot)
+		g.wantSnapshot()
 	}
 }
 
@@ -430,10 +237,11 @@ func (g *Group) fail(s *store, err error) {
 	if first {
 		g.mu.failure = err
 		g.mu.term = 0
+		close(s.broken)
 	}
 	g.mu.Unlock()
 	if first {
-		g.post(eventFailed)
+		signal(g.wake)
 	}
 }
 

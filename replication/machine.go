@@ -2,9 +2,10 @@ package replication
 
 import "github.com/fanfold/fanfold/log"
 
-// Machine is the state machine of a partition replica. The group calls it from
-// one goroutine at a time and in the order of the log; its methods must not
-// block for long.
+// Machine is the state machine of a partition replica. Attach, Restore, Stored,
+// Apply and Applied are called from one goroutine at a time, and in the order
+// of the log; Snapshot, Dropped, SteppedDown and Failed may be called beside
+// them. None may block for long.
 type Machine interface {
 	// Attach gives the log that is read from now on. It is called before the
 	// first entry of each Raft instance is applied.
@@ -15,8 +16,7 @@ type Machine interface {
 	// which the state has applied entries.
 	Restore(state []byte) (applied uint64, err error)
 
-	// Snapshot returns the state as of the newest applied index. It may be
-	// called beside Stored and Apply.
+	// Snapshot returns the state as of the newest applied index.
 	Snapshot() []byte
 
 	// Stored says that a proposal of this replica is durable in its own log.
@@ -26,10 +26,13 @@ type Machine interface {
 	// this replica proposed it, nil otherwise.
 	Apply(e log.EntryInfo, request any)
 
-	// Applied ends a run of Apply calls: what they changed may be shown.
+	// Applied ends a run of Stored and Apply calls: what they changed may be
+	// shown.
 	Applied()
 
-	// LeaderStart is the command that opens this replica's term as leader.
+	// LeaderStart is the command that opens this replica's term as leader. When
+	// it is applied its request is not nil where this replica still leads in
+	// that term, and nil where it is of the past or another's.
 	LeaderStart() (kind log.Kind, payload []byte)
 
 	// Dropped says that a proposal is not in the log, or that this replica

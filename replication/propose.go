@@ -24,9 +24,16 @@ var (
 	errReplicaFailed = errors.New("replica has failed")
 )
 
-// maxInRaft is how many proposals are handed to raft before it has stored
-// them: the size of raft's own channel, so that handing over never blocks.
-const maxInRaft = 128
+const (
+	// maxInRaft is how many proposals are handed to raft before it has stored
+	// them.
+	maxInRaft = 128
+
+	// raftChannel is the size of raft's own channel. What was dropped when
+	// leadership was lost may still be in it, so it is larger than maxInRaft:
+	// handing over must never block, for raft's goroutine needs our lock.
+	raftChannel = 2 * maxInRaft
+)
 
 // proposal is an entry on its way into the log.
 type proposal struct {
@@ -44,7 +51,8 @@ type proposal struct {
 type queue struct {
 	inRaft  []*proposal
 	waiting []*proposal
-	nextSeq uint64
+	nextSeq uint64 // of the newest proposal that raft was given
+	taken   uint64 // of the newest one that raft is known to have taken from its channel
 }
 
 // Propose queues an entry for the log: a record batch (its base offset and
@@ -70,7 +78,7 @@ func (g *Group) Propose(kind log.Kind, data []byte, term uint64, request any) er
 // caller holds g.mu.
 func (g *Group) handOver() {
 	q := &g.mu.queue
-	n := min(len(q.waiting), maxInRaft-len(q.inRaft))
+	n := min(len(q.waiting), maxInRaft-len(q.inRaft), raftChannel-int(q.nextSeq-q.taken))
 	for _, p := range q.waiting[:n] {
 		q.nextSeq++
 		p.seq = q.nextSeq
@@ -82,6 +90,13 @@ func (g *Group) handOver() {
 	q.waiting = q.waiting[:rest]
 }
 
+// stuck tells whether proposals wait that nothing under way will hand over.
+func (g *Group) stuck() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.mu.queue.waiting) > 0 && len(g.mu.queue.inRaft) == 0
+}
+
 // takeProposal finds the proposal that ext names. Those before it were
 // rejected by raft on its way and are dropped.
 func (g *Group) takeProposal(ext []byte) (*proposal, error) {
@@ -91,15 +106,17 @@ func (g *Group) takeProposal(ext []byte) (*proposal, error) {
 	seq := binary.BigEndian.Uint64(ext[1:])
 	g.mu.Lock()
 	q := &g.mu.queue
+	q.taken = max(q.taken, seq)
 	var found *proposal
+	var lost []*proposal
 	n := 0
-	for n < len(q.inRaft) && q.inRaft[n].seq <= seq {
+	for ; n < len(q.inRaft) && q.inRaft[n].seq <= seq; n++ {
 		if q.inRaft[n].seq == seq {
 			found = q.inRaft[n]
+		} else {
+			lost = append(lost, q.inRaft[n])
 		}
-		n++
 	}
-	lost := append([]*proposal(nil), q.inRaft[:max(n-1, 0)]...)
 	rest := copy(q.inRaft, q.inRaft[n:])
 	clear(q.inRaft[rest:])
 	q.inRaft = q.inRaft[:rest]

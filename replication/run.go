@@ -7,25 +7,35 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/fanfold/fanfold/log"
 )
 
+// settleTimeout is how long raft is given to catch up with what was applied the
+// short way, before a snapshot.
+const settleTimeout = 2 * time.Second
+
 // run owns the group until it is closed: it follows leadership, takes
-// snapshots, and brings the replica back after a failure.
+// snapshots, and brings the replica back after a failure. An instance that
+// does not live long has not shown that the failure is over.
 func (g *Group) run(ctx context.Context) {
 	defer close(g.done)
 	defer g.shutdown()
 	backoff := retryMin
 	for ctx.Err() == nil {
 		if g.Err() == nil {
-			backoff = retryMin
+			began := time.Now()
 			g.serve(ctx)
+			if time.Since(began) >= retryMax {
+				backoff = retryMin
+			}
 			continue
 		}
 		if !wait(ctx, backoff) {
 			return
 		}
 		backoff = min(2*backoff, retryMax)
-		if err := g.restart(ctx); err != nil {
+		if err := g.restart(ctx); err != nil && ctx.Err() == nil {
 			g.offline(err)
 		}
 	}
@@ -46,83 +56,142 @@ func wait(ctx context.Context, d time.Duration) bool {
 // serve follows one Raft instance until it fails or the group is closed.
 func (g *Group) serve(ctx context.Context) {
 	g.mu.Lock()
-	r := g.mu.raft
+	r, s := g.mu.raft, g.mu.store
 	g.mu.Unlock()
 	leader := r.LeaderCh()
 	for {
+		if err := g.Err(); err != nil {
+			g.stopInstance()
+			g.offline(err)
+			return
+		}
+		if g.snapshotDue.Swap(false) {
+			g.housekeep(ctx, r, s)
+			continue
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case leads := <-leader:
-			g.leadership(r, leads)
-		case e := <-g.events:
-			if e == eventFailed && g.Err() != nil {
-				g.stopInstance()
-				g.offline(g.Err())
-				return
-			}
-			g.housekeep(r)
+			g.leadership(r, s, leads)
+		case <-g.wake:
 		}
 	}
 }
 
 // leadership follows a change of role: a new leader opens its term with a
 // leader-start command, and serves once that is applied.
-func (g *Group) leadership(r *raft.Raft, leads bool) {
+func (g *Group) leadership(r *raft.Raft, s *store, leads bool) {
 	g.mu.Lock()
-	if leads && g.mu.failure == nil {
-		g.mu.term = r.CurrentTerm()
-	} else {
-		g.mu.term = 0
-	}
-	term := g.mu.term
+	led := g.mu.term != 0
+	g.mu.term = 0
 	g.mu.Unlock()
-	if term == 0 {
+	if led || !leads {
+		// Of two changes in a row only the last one may be told.
 		g.cfg.Machine.SteppedDown()
 		g.dropProposals(ErrNotLeader)
 		g.dropAwaited(ErrNotLeader)
+	}
+	if !leads {
 		return
 	}
+	term := r.CurrentTerm()
+	g.mu.Lock()
+	if g.mu.failure == nil {
+		g.mu.term = term
+	}
+	g.mu.Unlock()
 	// An error means that the term is over already: the next event says so.
 	kind, payload := g.cfg.Machine.LeaderStart()
-	_ = g.Propose(kind, payload, term, nil)
+	if g.Propose(kind, payload, term, leaderStart{}) == nil && g.stuck() {
+		g.fail(s, errors.New("raft may not have room for a proposal"))
+	}
 }
 
+// leaderStart is the request of a leader-start command.
+type leaderStart struct{}
+
 // housekeep takes a snapshot and lets files go that it covers.
-func (g *Group) housekeep(r *raft.Raft) {
-	if err := g.snapshot(r); err != nil {
-		g.cfg.Logger.Warn("snapshot failed", "group", g.cfg.ID, "error", err)
+func (g *Group) housekeep(ctx context.Context, r *raft.Raft, s *store) {
+	start := g.dropWanted.Load()
+	if err := sealActive(s.log, start); err != nil {
+		g.fail(s, fmt.Errorf("roll at the log start %d: %w", start, err))
 		return
 	}
-	start := g.dropWanted.Load()
-	g.mu.Lock()
-	l, s := g.mu.log, g.mu.store
-	g.mu.Unlock()
+	if err := g.snapshot(ctx, r, s); err != nil {
+		if ctx.Err() == nil && g.Err() == nil {
+			g.cfg.Logger.Warn("snapshot failed", "group", g.cfg.ID, "error", err)
+		}
+		return
+	}
 	upTo := int64(0)
-	for _, seg := range l.Segments() {
+	for _, seg := range s.log.Segments() {
 		if seg.BaseOffset > start || seg.FirstIndex > g.snapshotIndex.Load()+1 {
 			break
 		}
 		upTo = seg.BaseOffset
 	}
-	if upTo == 0 {
+	if upTo <= s.log.StartOffset() {
 		return
 	}
-	if _, err := l.DropBefore(upTo); err != nil {
+	if _, err := s.log.DropBefore(upTo); err != nil {
 		g.fail(s, fmt.Errorf("drop segments below offset %d: %w", upTo, err))
 	}
 }
 
+// sealActive begins a new segment where the log start is behind all that the
+// newest one holds: only sealed segments are dropped.
+func sealActive(l *log.Log, start int64) error {
+	segs := l.Segments()
+	if newest := segs[len(segs)-1]; newest.Bytes == 0 || newest.EndOffset > start {
+		return nil
+	}
+	return l.Roll()
+}
+
 // snapshot writes a manifest where something was applied since the last one.
-func (g *Group) snapshot(r *raft.Raft) error {
+func (g *Group) snapshot(ctx context.Context, r *raft.Raft, s *store) error {
 	if g.appliedIndex.Load() <= g.snapshotIndex.Load() {
 		return nil
 	}
-	err := r.Snapshot().Error()
-	if errors.Is(err, raft.ErrNothingNewToSnapshot) {
-		return nil
+	g.settle(ctx, r, s)
+	done := make(chan error, 1)
+	go func() { done <- r.Snapshot().Error() }()
+	select {
+	case err := <-done:
+		if errors.Is(err, raft.ErrNothingNewToSnapshot) {
+			return nil
+		}
+		return err
+	case <-s.broken:
+		// Raft's main goroutine is gone, and the snapshot would wait for it
+		// until the instance is shut down.
+		g.stopInstance()
+		<-done
+		return g.Err()
 	}
-	return err
+}
+
+// settle lets raft catch up with what was applied the short way: a snapshot is
+// of what raft's FSM goroutine has seen.
+func (g *Group) settle(ctx context.Context, r *raft.Raft, s *store) {
+	if r.State() != raft.Leader {
+		return
+	}
+	target := s.due.Load()
+	t := time.NewTimer(settleTimeout)
+	defer t.Stop()
+	for g.fsmSeen.Load() < target {
+		select {
+		case <-g.progress:
+		case <-s.broken:
+			return
+		case <-ctx.Done():
+			return
+		case <-t.C:
+			return
+		}
+	}
 }
 
 // offline tells everybody that the replica is not there for now.
@@ -138,10 +207,10 @@ func (g *Group) offline(err error) {
 
 // restart opens the log again and starts a new instance over it.
 func (g *Group) restart(ctx context.Context) error {
-	for len(g.events) > 0 {
-		<-g.events
-	}
 	if err := g.node.reviveVotes(); err != nil {
+		return err
+	}
+	if err := g.probe(); err != nil {
 		return err
 	}
 	if err := g.start(ctx); err != nil {
@@ -151,30 +220,15 @@ func (g *Group) restart(ctx context.Context) error {
 	return nil
 }
 
-// stopInstance ends the Raft instance and joins its goroutines. The log stays
-// open for readers.
-func (g *Group) stopInstance() {
-	g.mu.Lock()
-	r := g.mu.raft
-	g.mu.raft, g.mu.term = nil, 0
-	g.mu.Unlock()
-	if r != nil {
-		_ = r.Shutdown().Error() // always nil
-	}
-}
-
 // shutdown is the clean stop: the newest state goes into a snapshot, so that
 // the next start has nothing to replay.
 func (g *Group) shutdown() {
 	g.mu.Lock()
-	r, l, failure := g.mu.raft, g.mu.log, g.mu.failure
+	r, l, s, failure := g.mu.raft, g.mu.log, g.mu.store, g.mu.failure
 	g.mu.term = 0
-	if g.mu.flushTime != nil {
-		g.mu.flushTime.Stop()
-	}
 	g.mu.Unlock()
 	if r != nil && failure == nil {
-		if err := g.settle(r); err != nil {
+		if err := g.snapshot(context.Background(), r, s); err != nil {
 			g.cfg.Logger.Warn("snapshot at stop failed", "group", g.cfg.ID, "error", err)
 		}
 	}
@@ -185,24 +239,11 @@ func (g *Group) shutdown() {
 	if l == nil {
 		return
 	}
-	if failure != nil {
+	if g.Err() != nil {
 		l.Abort()
 	} else if err := l.Close(); err != nil {
 		g.cfg.Logger.Warn("close failed", "group", g.cfg.ID, "error", err)
 	}
-}
-
-// settle lets raft catch up with what was applied the short way, and takes a
-// snapshot.
-func (g *Group) settle(r *raft.Raft) error {
-	if g.appliedIndex.Load() <= g.snapshotIndex.Load() {
-		return nil
-	}
-	deadline := time.Now().Add(2 * time.Second)
-	for r.State() == raft.Leader && r.AppliedIndex() < g.appliedIndex.Load() && time.Now().Before(deadline) {
-		time.Sleep(time.Millisecond)
-	}
-	return g.snapshot(r)
 }
 
 // Close stops the replica cleanly and waits until it is.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"sync/atomic"
 
 	"github.com/hashicorp/raft"
 
@@ -22,10 +23,17 @@ type store struct {
 	g   *Group
 	log *log.Log
 
+	broken chan struct{} // closed when the instance fails
+	due    atomic.Uint64 // newest stored index that raft will show its FSM
+
 	// The rest belongs to raft's main goroutine.
 	entries []log.Entry // scratch
 	tokens  []*proposal // scratch, parallel to entries
 	rolls   uint64      // of the log, when a snapshot was last asked for
+}
+
+func newStore(g *Group, l *log.Log) *store {
+	return &store{g: g, log: l, broken: make(chan struct{}), rolls: l.Rolls()}
 }
 
 func (s *store) FirstIndex() (uint64, error) {
@@ -41,15 +49,18 @@ func (s *store) LastIndex() (uint64, error) {
 }
 
 // GetLog fills l with the entry at index; the payload of a batch is left out.
-// raft.ErrLogNotFound is returned bare: raft compares it by identity.
+// raft.ErrLogNotFound is returned bare: raft compares it by identity. It panics
+// over most other errors, so those end its goroutine.
 func (s *store) GetLog(index uint64, l *raft.Log) error {
 	info, err := s.log.Entry(index)
 	if errors.Is(err, log.ErrNotFound) {
 		return raft.ErrLogNotFound
 	}
+	if errors.Is(err, log.ErrClosed) {
+		return err // its metrics may ask once more behind the end
+	}
 	if err != nil {
-		s.g.fail(s, fmt.Errorf("read entry %d: %w", index, err))
-		return err
+		s.end(fmt.Errorf("read entry %d: %w", index, err))
 	}
 	l.Index, l.Term, l.Type = info.Index, info.Term, raftType(info.Kind)
 	if l.Type == raft.LogCommand {
@@ -68,7 +79,9 @@ func (s *store) StoreLogs(logs []*raft.Log) error {
 	for _, l := range logs {
 		e, tok, err := s.entry(l)
 		if err != nil {
-			s.end(err)
+			s.g.fail(s, err)
+			s.drop(tokens, err)
+			runtime.Goexit()
 		}
 		entries, tokens = append(entries, e), append(tokens, tok)
 	}
@@ -163,15 +176,16 @@ func (s *store) stored(entries []log.Entry, tokens []*proposal, before uint64, o
 		info := infoOf(e, offset)
 		offset = info.NextOffset()
 		request := s.tell(info, tokens[i])
+		if t := raftType(e.Kind); t == raft.LogCommand || t == raft.LogConfiguration {
+			s.due.Store(e.Index)
+		}
 		if short {
 			g.apply(info, request)
 		} else if request != nil {
 			g.await(e.Index, request)
 		}
 	}
-	if short {
-		g.cfg.Machine.Applied()
-	}
+	g.cfg.Machine.Applied()
 	g.applyMu.Unlock()
 	g.wrote(s)
 }

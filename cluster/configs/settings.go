@@ -60,8 +60,8 @@ func (v values) settings() Settings {
 		Rack:                get[string](v, "broker.rack"),
 		Listeners:           hostPorts(get[[]string](v, "listeners")),
 		AdvertisedListeners: hostPorts(get[[]string](v, "advertised.listeners")),
-		PeerListen:          get[string](v, "peer.listen"),
-		HTTPListen:          get[string](v, "http.listen"),
+		PeerListen:          addressOrOff(get[string](v, "peer.listen")),
+		HTTPListen:          addressOrOff(get[string](v, "http.listen")),
 		DataDir:             get[string](v, "log.dirs"),
 		MemoryLimitBytes:    get[int64](v, "memory.limit.bytes"),
 
@@ -97,4 +97,12 @@ func hostPorts(listeners []string) []string {
 		addresses[i] = address
 	}
 	return addresses
+}
+
+// addressOrOff is an address, empty where none is to be listened at.
+func addressOrOff(value string) string {
+	if value == "off" {
+		return ""
+	}
+	return value
 }

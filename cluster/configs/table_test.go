@@ -128,7 +128,8 @@ func TestParse(t *testing.T) {
 		{Broker, "listeners", "PLAINTEXT://:9092,127.0.0.1:9095", ""},
 		{Broker, "listeners", "SSL://:9092", `invalid value "SSL://:9092" for listeners: the listener "SSL" is of a kind that is not built yet: PLAINTEXT is; it must be a list separated by commas, host:port or PLAINTEXT://host:port`},
 		{Broker, "http.listen", "", ""},
-		{Broker, "http.listen", "localhost:99999", `invalid value "localhost:99999" for http.listen: port "99999" is not from 0 to 65535; it must be a text, host:port, or empty to turn it off`},
+		{Broker, "http.listen", "off", ""},
+		{Broker, "http.listen", "localhost:99999", `invalid value "localhost:99999" for http.listen: port "99999" is not from 0 to 65535; it must be a text, host:port, or off`},
 		{Broker, "log.dirs", "/a,/b", `invalid value "/a,/b" for log.dirs: a node has one data directory; it must be a text, one directory`},
 		{Broker, "log.retention.ms", "0", `invalid value "0" for log.retention.ms: it is below 1 and not -1; it must be a whole number of milliseconds, at least 1, or -1: no limit`},
 	} {

@@ -136,9 +136,9 @@ var deletePolicy = Validator{
 	},
 }
 
-// hostPortOrOff allows an address or nothing.
-var hostPortOrOff = Validator{Text: "host:port, or empty to turn it off", Check: func(v any) error {
-	if v.(string) == "" {
+// hostPortOrOff allows an address, or off or nothing.
+var hostPortOrOff = Validator{Text: "host:port, or off", Check: func(v any) error {
+	if v.(string) == "" || v.(string) == "off" {
 		return nil
 	}
 	return checkAddress(v.(string))

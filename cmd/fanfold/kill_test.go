@@ -261,7 +261,7 @@ func (l *load) check() {
 	if _, err := l.file.Seek(0, 0); err != nil {
 		l.t.Fatal(err)
 	}
-	report, err := history.Check(history.Options{MaxAnomalies: 50}, l.file)
+	report, err := history.Check(history.Options{MaxAnomalies: 20}, l.file)
 	if err != nil {
 		l.t.Fatal(err)
 	}

@@ -34,7 +34,7 @@ func (s *server) write(ctx context.Context, topic string, producers, valueBytes 
 	var running sync.WaitGroup
 	value := bytes.Repeat([]byte("0123456789abcdef"), valueBytes/16)
 	for range producers {
-		c, err := s.newClient(kgo.ProducerBatchMaxBytes(1_000_000), kgo.AllowIdempotentProduceCancellation())
+		c, err := s.newClient(kgo.ProducerBatchMaxBytes(1_000_000), kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.AllowIdempotentProduceCancellation())
 		if err != nil {
 			s.t.Fatal(err)
 		}
@@ -109,7 +109,7 @@ func TestServeReadsNoDataAfterCleanStop(t *testing.T) {
 	s.start()
 	s.createTopic("large", 4, "segment.bytes", "4194304")
 	const records, size = 1000, 64 << 10
-	c := s.client(kgo.ProducerBatchMaxBytes(1_000_000))
+	c := s.client(kgo.ProducerBatchMaxBytes(1_000_000), kgo.ProducerBatchCompression(kgo.NoCompression()))
 	value := bytes.Repeat([]byte("fanfold\n"), size/8)
 	for range records {
 		c.Produce(t.Context(), &kgo.Record{Topic: "large", Value: value}, func(_ *kgo.Record, err error) {

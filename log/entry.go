@@ -145,15 +145,16 @@ func (l *Log) moveCursor(cuts uint64, from, to place) {
 func (l *Log) journalEntry(j *journalFile, m *entryMeta) (EntryInfo, error) {
 	b := make([]byte, recordFixedBytes+int(m.bytes))
 	pos := m.pos - recordFixedBytes
-	if _, err := readFull(j.file, b, pos); err != nil {
-		return EntryInfo{}, fmt.Errorf("read journal: %w", err)
+	var rec journalRecord
+	_, err := readFull(j.file, b, pos)
+	if err == nil {
+		rec, err = parseRecord(b)
 	}
-	rec, err := parseRecord(b)
 	if err == nil && rec.index != m.index {
 		err = violation("journal record is entry %d, expected %d", rec.index, m.index)
 	}
 	if err != nil {
-		return EntryInfo{}, corruptIf(err, j.file.Name(), pos, m.offset)
+		return EntryInfo{}, fmt.Errorf("read journal: %w", corruptIf(err, j.file.Name(), pos, m.offset))
 	}
 	return EntryInfo{
 		Index: m.index, Term: m.term, Kind: m.kind, Data: rec.data, OffsetAt: m.offset, Bytes: len(rec.data),
@@ -189,7 +190,7 @@ func (l *Log) ReadBatch(e EntryInfo, buf []byte) ([]byte, error) {
 	}
 	buf = buf[:r.n]
 	if _, err := readFull(r.seg.file, buf, r.pos); err != nil {
-		return nil, fmt.Errorf("read batch: %w", err)
+		return nil, fmt.Errorf("read batch: %w", corruptIf(err, r.seg.path, r.pos, e.OffsetAt))
 	}
 	if _, err := record.Verify(buf); err != nil {
 		return nil, &CorruptionError{File: r.seg.path, Pos: r.pos, Offset: e.OffsetAt, Cause: err}

@@ -3,6 +3,7 @@ package log
 import (
 	"errors"
 	"fmt"
+	"io"
 )
 
 // Sentinels, returned bare: replication compares them by identity.
@@ -76,8 +77,12 @@ func violationOf(err error) error {
 	return nil
 }
 
-// corruptIf turns a violation into a CorruptionError, and leaves other errors.
+// corruptIf turns a violation, and the end of a file before the bytes that it
+// should have, into a CorruptionError, and leaves other errors.
 func corruptIf(err error, file string, pos, offset int64) error {
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		err = violation("the file ends too early: %w", err)
+	}
 	if cause := violationOf(err); cause != nil {
 		return &CorruptionError{File: file, Pos: pos, Offset: offset, Cause: cause}
 	}

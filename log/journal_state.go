@@ -110,6 +110,12 @@ func (s *journalState) supersede(index uint64) {
 	}
 }
 
+// isNext says whether index is above all that the journal has told of.
+func (s *journalState) isNext(index uint64) bool {
+	e, t := len(s.entries), len(s.terms)
+	return (e == 0 || s.entries[e-1].index < index) && (t == 0 || s.terms[t-1].Index < index)
+}
+
 // announced says whether the batch of that index may be of that term by what
 // the journal says already; before is the term of the entry before it.
 func (s *journalState) announced(index, term, before uint64) bool {
@@ -120,7 +126,7 @@ func (s *journalState) announced(index, term, before uint64) bool {
 }
 
 func (s *journalState) applyEntry(r *journalRecord, pos int64) error {
-	if n := len(s.entries); n > 0 && s.entries[n-1].index >= r.index || r.index < s.segs[len(s.segs)-1].firstIndex {
+	if !s.isNext(r.index) || r.index < s.segs[len(s.segs)-1].firstIndex {
 		return violation("entry %d is out of order", r.index)
 	}
 	if r.offset < s.floor || r.term < s.lastTerm() {
@@ -152,7 +158,7 @@ func (s *journalState) addTerm(r *journalRecord, own bool) {
 
 func (s *journalState) applyTerm(r *journalRecord) error {
 	last := s.segs[len(s.segs)-1]
-	if n := len(s.terms); n > 0 && s.terms[n-1].Index >= r.index || r.index < last.firstIndex {
+	if !s.isNext(r.index) || r.index < last.firstIndex {
 		return violation("start of term %d at entry %d is out of order", r.term, r.index)
 	}
 	if r.offset < s.floor || r.term < s.lastTerm() {
@@ -164,7 +170,7 @@ func (s *journalState) applyTerm(r *journalRecord) error {
 
 func (s *journalState) applyRoll(r *journalRecord) error {
 	last := s.segs[len(s.segs)-1]
-	if r.index <= last.firstIndex || r.offset <= last.base || r.offset < s.floor || r.term != s.lastTerm() {
+	if !s.isNext(r.index) || r.index <= last.firstIndex || r.offset <= last.base || r.offset < s.floor || r.term != s.lastTerm() {
 		return violation("roll at offset %d, entry %d, term %d is out of order", r.offset, r.index, r.term)
 	}
 	s.addRoll(r)

@@ -75,9 +75,6 @@ func (l *Log) scrubSegment(ctx context.Context, pace func(context.Context, int) 
 		if err == nil {
 			err = scrubBatch(ctx, pace, r, &m)
 		}
-		if errors.Is(err, io.ErrUnexpectedEOF) {
-			err = violation("the file ends before byte %d", size)
-		}
 		if err != nil {
 			return corruptIf(err, f.seg.path, r.pos, m.offset)
 		}

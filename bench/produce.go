@@ -205,6 +205,12 @@ func (w *writers) finish(ctx context.Context) (Result, error) {
 	w.stop()
 	ctx, cancel := context.WithTimeout(ctx, drainWithin)
 	defer cancel()
+	unblock := context.AfterFunc(ctx, func() { // a Produce that waits for room
+		for _, one := range w.clients {
+			one.client.Close()
+		}
+	})
+	defer unblock()
 	w.running.Wait()
 	r := Result{Clients: w.load.Clients, Acked: &Sum{}}
 	times := newTimings()

@@ -15,4 +15,6 @@ while [ $# -gt 0 ]; do
   shift
 done
 if [ "$INTEROP_BROKER" = kafka ]; then bash setup.sh --kafka; else bash setup.sh; fi
+go test ./broker ./driver ./tree ./clients/...
+# One package by itself prints as it goes.
 exec go test -count=1 -v -timeout 40m "$@" .

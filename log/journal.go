@@ -123,7 +123,7 @@ func parseRecord(b []byte) (journalRecord, error) {
 		return r, violation("journal record %v of kind %d", r.typ, r.kind)
 	case r.typ != recordEntry && len(r.data) > 0:
 		return r, violation("journal record %v with a payload", r.typ)
-	case r.index == 0 || r.offset < 0 || r.term > math.MaxInt64:
+	case r.index == 0 || r.index > math.MaxInt64 || r.offset < 0 || r.term > math.MaxInt64:
 		return r, violation("journal record %v: index %d, term %d, offset %d", r.typ, r.index, r.term, r.offset)
 	}
 	return r, nil
@@ -170,7 +170,7 @@ func parseJournalHeader(b []byte) (journalHeader, error) {
 		},
 		bytes: int64(be.Uint64(b[48:])),
 	}
-	if h.first.firstIndex == 0 || h.first.base < 0 || h.first.termBefore > math.MaxInt64 || h.bytes < journalHeaderBytes {
+	if h.first.firstIndex == 0 || h.first.firstIndex > math.MaxInt64 || h.first.base < 0 || h.first.termBefore > math.MaxInt64 || h.bytes < journalHeaderBytes {
 		return h, violation("journal header: first index %d, first offset %d, %d bytes", h.first.firstIndex, h.first.base, h.bytes)
 	}
 	return h, nil

@@ -18,9 +18,14 @@ type pendingStart struct {
 // The methods in this file are what the Raft group calls (replication.Machine),
 // one at a time and in the order of the log.
 
-// Attach gives the log to read from.
+// Attach gives the log to read from. After a failure it may end below the high
+// watermark where the topic's flush.messages let that run ahead of the disk:
+// what was not synced is gone.
 func (p *Partition) Attach(l *log.Log) {
 	p.log.Store(l)
+	if end := l.EndOffset(); end < p.hw.Load() {
+		p.hw.Store(end)
+	}
 	p.offline.Store(nil)
 }
 
@@ -29,7 +34,8 @@ func (p *Partition) LeaderStart() (log.Kind, []byte) {
 	return KindLeaderStart, []byte(p.identity)
 }
 
-// Stored answers acks=1 and acks=0: the batch is durable in this log.
+// Stored takes note of a batch that is durable in this log: Applied answers
+// acks=1 and acks=0 with it.
 func (p *Partition) Stored(e log.EntryInfo, request any) {
 	pd, ok := request.(*pending)
 	if !ok {
@@ -37,9 +43,7 @@ func (p *Partition) Stored(e log.EntryInfo, request any) {
 	}
 	pd.base = e.Header.BaseOffset
 	if pd.acks != AcksAll {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.answer(pd, nil)
+		p.run.stored = append(p.run.stored, pd)
 	}
 }
 
@@ -52,7 +56,7 @@ func (p *Partition) Apply(e log.EntryInfo, request any) {
 	case log.KindBatch:
 		p.applyBatch(e, request)
 	case KindLeaderStart:
-		p.applyLeaderStart(e)
+		p.applyLeaderStart(e, request != nil)
 	case KindLogStart:
 		p.applyLogStart(e, request)
 	}
@@ -64,6 +68,7 @@ func (p *Partition) applyBatch(e log.EntryInfo, request any) {
 	p.run.bytes += e.Header.Bytes()
 	if e.Header.HasProducer() {
 		p.mu.producers.commit(&e.Header, p.now().UnixMilli())
+		p.capProducers()
 	}
 	if pd, ok := request.(*pending); ok {
 		pd.base = e.Header.BaseOffset
@@ -72,13 +77,16 @@ func (p *Partition) applyBatch(e log.EntryInfo, request any) {
 }
 
 // applyLeaderStart begins an epoch. What an earlier leader had under way and
-// is not before this entry will never be in the log.
-func (p *Partition) applyLeaderStart(e log.EntryInfo) {
+// is not before this entry will never be in the log. current says that this
+// replica leads in that term: entries of former terms are applied again at a
+// start.
+func (p *Partition) applyLeaderStart(e log.EntryInfo, current bool) {
 	epoch := int32(e.Term)
 	p.mu.epochs = appendEpoch(p.mu.epochs, epochStart{epoch, e.OffsetAt})
 	p.mu.producers.dropSpeculative()
 	p.epoch.Store(epoch)
-	if string(e.Data) == p.identity {
+	if current && string(e.Data) == p.identity {
+		p.caughtUp.Store(true)
 		p.writing.Store(e.Term)
 	} else {
 		p.writing.Store(0)
@@ -89,6 +97,10 @@ func (p *Partition) applyLeaderStart(e log.EntryInfo) {
 func (p *Partition) applyLogStart(e log.EntryInfo, request any) {
 	if len(e.Data) == 8 {
 		offset := min(int64(binary.BigEndian.Uint64(e.Data)), p.run.hw)
+		if offset > p.mu.logStart {
+			p.mu.logStart = offset
+			p.mu.epochs = trimEpochs(p.mu.epochs, offset)
+		}
 		if offset > p.logStart.Load() {
 			p.logStart.Store(offset)
 		}
@@ -106,10 +118,15 @@ func (p *Partition) Applied() {
 	if p.run.hw > p.hw.Load() {
 		p.hw.Store(p.run.hw)
 	}
-	if len(p.run.done) > 0 {
+	if len(p.run.done)+len(p.run.stored) > 0 {
 		p.mu.Lock()
+		for i, pd := range p.run.stored {
+			p.answer(pd, nil, false)
+			p.run.stored[i] = nil
+		}
+		p.run.stored = p.run.stored[:0]
 		for _, pd := range p.run.done {
-			p.answer(pd, nil)
+			p.answer(pd, nil, true)
 		}
 		p.mu.Unlock()
 		for i, pd := range p.run.done {
@@ -151,7 +168,7 @@ func (p *Partition) Dropped(request any, err error) {
 		if r.header.HasProducer() {
 			p.mu.producers.forget(r)
 		}
-		p.answer(r, p.dropError(err))
+		p.answer(r, p.dropError(err), true)
 		p.mu.Unlock()
 	case *pendingStart:
 		if r.done != nil {
@@ -170,7 +187,8 @@ func (p *Partition) dropError(err error) error {
 	if errors.As(err, &known) {
 		return known
 	}
-	if p.Offline() != nil {
+	var failed *log.FailedError
+	if p.Offline() != nil || errors.As(err, &failed) {
 		return protocol.Errorf(kerr.KafkaStorageError, "%v", err)
 	}
 	return protocol.Errorf(kerr.NotLeaderForPartition, "%v", err)

@@ -5,19 +5,38 @@ import (
 	"slices"
 )
 
-// epochStart is where a leader epoch begins. Epochs that hold no record are
-// there too: OffsetForLeaderEpoch knows them.
+// epochStart is where a leader epoch begins. As in Kafka only the newest of a
+// row of epochs may hold no record, so that restarts do not lengthen the table.
 type epochStart struct {
 	epoch  int32
 	offset int64
 }
 
-// appendEpoch adds an epoch. Epochs and offsets only grow in a log.
+// appendEpoch adds an epoch. Epochs and offsets only grow in a log; those that
+// begin where this one does hold nothing.
 func appendEpoch(epochs []epochStart, e epochStart) []epochStart {
 	if n := len(epochs); n > 0 && epochs[n-1].epoch >= e.epoch {
 		return epochs
 	}
-	return append(epochs, e)
+	n := len(epochs)
+	for n > 0 && epochs[n-1].offset >= e.offset {
+		n--
+	}
+	return append(epochs[:n], e)
+}
+
+// trimEpochs drops what lies below the log start; the epoch there begins at it.
+func trimEpochs(epochs []epochStart, logStart int64) []epochStart {
+	n := 0
+	for n < len(epochs) && epochs[n].offset <= logStart {
+		n++
+	}
+	if n == 0 {
+		return epochs
+	}
+	kept := slices.Delete(epochs, 0, n-1)
+	kept[0].offset = logStart
+	return kept
 }
 
 // epochAt is the epoch of the record at offset, −1 if unknown.

@@ -72,6 +72,7 @@ type Partition struct {
 	logStart atomic.Int64
 	inSync   atomic.Int32
 	writing  atomic.Uint64 // term in which this replica leads and serves; 0: none
+	caughtUp atomic.Bool   // it served once: the high watermark is what it was, or more
 
 	watch struct {
 		sync.Mutex
@@ -83,17 +84,19 @@ type Partition struct {
 		sync.Mutex
 		applied   uint64
 		hw        int64 // as of applied; shown by Applied
+		logStart  int64 // as of applied; behind what is shown while a log is applied again
 		producers producerTable
 		epochs    []epochStart
 	}
 
 	// Between Apply and Applied, on the goroutine that calls them.
 	run struct {
-		hw    int64
-		bytes int
-		done  []*pending
-		moved []*pendingStart
-		wake  []Waiter
+		hw     int64
+		bytes  int
+		stored []*pending
+		done   []*pending
+		moved  []*pendingStart
+		wake   []Waiter
 	}
 }
 
@@ -179,7 +182,7 @@ func (p *Partition) checkEpoch(current int32) error {
 
 // writable is the term to propose in, or why there is none.
 func (p *Partition) writable() (uint64, error) {
-	if term := p.writing.Load(); term != 0 {
+	if term := p.writing.Load(); term != 0 && p.group.Load() != nil {
 		return term, nil
 	}
 	if err := p.Offline(); err != nil {

@@ -26,6 +26,7 @@ type pending struct {
 // duplicate is a batch that was sent again while the first was under way: it
 // gets the same answer.
 type duplicate struct {
+	acks int16
 	tag  int
 	sink ProduceSink
 }
@@ -78,6 +79,9 @@ func (p *Partition) prepare(cfg *Config, batch []byte, pd *pending) ([]byte, err
 	if h.IsTransactional() {
 		return nil, protocol.Errorf(kerr.InvalidTxnState, "transactional batches are not supported yet")
 	}
+	if h.TimestampType() == record.LogAppendTime {
+		return nil, protocol.Errorf(kerr.InvalidTimestamp, "the batch says LogAppendTime, which only brokers set")
+	}
 	limits := record.Limits{MaxDecompressedBytes: cfg.MaxDecompressedBytes}
 	nowMillis := p.now().UnixMilli()
 	if !cfg.LogAppendTime {
@@ -105,7 +109,7 @@ func (p *Partition) prepare(cfg *Config, batch []byte, pd *pending) ([]byte, err
 // after.max.ms. The latest is in the header; the earliest needs the records.
 func checkTimestamps(cfg *Config, batch []byte, h *record.Header, now int64, limits record.Limits) error {
 	latest := max(h.MaxTimestamp, h.BaseTimestamp)
-	if cfg.TimestampAfterMaxMillis != math.MaxInt64 && latest-now > cfg.TimestampAfterMaxMillis {
+	if cfg.TimestampAfterMaxMillis != math.MaxInt64 && latest > 0 && latest-now > cfg.TimestampAfterMaxMillis {
 		return protocol.Errorf(kerr.InvalidTimestamp, "timestamp %d is %d ms ahead of the broker's clock, message.timestamp.after.max.ms is %d", latest, latest-now, cfg.TimestampAfterMaxMillis)
 	}
 	if cfg.TimestampBeforeMaxMillis == math.MaxInt64 {
@@ -115,7 +119,8 @@ func checkTimestamps(cfg *Config, batch []byte, h *record.Header, now int64, lim
 		if err != nil {
 			return err
 		}
-		if ts := h.BaseTimestamp + r.TimestampDelta; now-ts > cfg.TimestampBeforeMaxMillis {
+		// −1 is no timestamp, which is not held to anything.
+		if ts := h.BaseTimestamp + r.TimestampDelta; ts != -1 && ts < now-cfg.TimestampBeforeMaxMillis {
 			return protocol.Errorf(kerr.InvalidTimestamp, "timestamp %d of record %d is %d ms behind the broker's clock, message.timestamp.before.max.ms is %d", ts, r.OffsetDelta, now-ts, cfg.TimestampBeforeMaxMillis)
 		}
 	}
@@ -147,18 +152,24 @@ func (p *Partition) propose(batch []byte, pd *pending) error {
 	}
 	if pd.header.HasProducer() {
 		p.mu.producers.begin(pd)
-		if cfg := p.config.Load(); cfg.MaxProducers > 0 && len(p.mu.producers.byID) > 2*cfg.MaxProducers {
-			p.mu.producers.expire(p.now().UnixMilli(), cfg.ProducerExpiration, cfg.MaxProducers)
-		}
+		p.capProducers()
 	}
 	return nil
+}
+
+// capProducers forgets the longest silent producers where there are far too
+// many. The caller holds mu.
+func (p *Partition) capProducers() {
+	if cfg := p.config.Load(); cfg.MaxProducers > 0 && len(p.mu.producers.byID) > 2*cfg.MaxProducers {
+		p.mu.producers.expire(p.now().UnixMilli(), cfg.ProducerExpiration, cfg.MaxProducers)
+	}
 }
 
 // answerDuplicate answers a batch that is in the log already with its first
 // offset, or lets it wait for the one that is under way.
 func (p *Partition) answerDuplicate(known knownBatch, pd *pending) {
 	if known.inFlight != nil {
-		known.inFlight.duplicates = append(known.inFlight.duplicates, duplicate{pd.tag, pd.sink})
+		known.inFlight.duplicates = append(known.inFlight.duplicates, duplicate{pd.acks, pd.tag, pd.sink})
 		return
 	}
 	r := p.failure(nil)
@@ -168,20 +179,26 @@ func (p *Partition) answerDuplicate(known knownBatch, pd *pending) {
 }
 
 // answer gives the outcome of pd, and of those that wait for the same batch,
-// once.
-func (p *Partition) answer(pd *pending, err error) {
-	if pd.answered {
-		return
-	}
-	pd.answered = true
+// each once. Where it is not final yet those who asked for all acknowledgements
+// wait on.
+func (p *Partition) answer(pd *pending, err error, final bool) {
 	r := p.failure(err)
 	if err == nil {
 		r.BaseOffset, r.LogAppendTime = pd.base, pd.appendTime
 	}
-	pd.sink.Produced(pd.tag, r)
+	if !pd.answered {
+		pd.answered = true
+		pd.sink.Produced(pd.tag, r)
+	}
+	waiting := pd.duplicates[:0]
 	for _, d := range pd.duplicates {
+		if !final && d.acks == AcksAll {
+			waiting = append(waiting, d)
+			continue
+		}
 		d.sink.Produced(d.tag, r)
 		d.sink.Released(d.tag)
 	}
-	pd.duplicates = nil
+	clear(pd.duplicates[len(waiting):])
+	pd.duplicates = waiting
 }

@@ -87,10 +87,12 @@ func (t *producerTable) check(h *record.Header) (knownBatch, error) {
 	if pr == nil {
 		return knownBatch{}, nil
 	}
-	if known := pr.find(h); known.found {
-		return known, nil
-	}
 	epoch, last, any := pr.latest()
+	if h.ProducerEpoch == epoch {
+		if known := pr.find(h); known.found {
+			return known, nil
+		}
+	}
 	switch {
 	case h.ProducerEpoch < epoch:
 		return knownBatch{}, protocol.Errorf(kerr.InvalidProducerEpoch, "producer %d has epoch %d, which is over: it is %d now", h.ProducerID, h.ProducerEpoch, epoch)

@@ -49,6 +49,10 @@ func (p *Partition) Read(req FetchRequest) FetchResult {
 func (p *Partition) readLog(l *log.Log, req FetchRequest, r *FetchResult) {
 	var err error
 	r.Records, err = l.Read(req.Offset, r.HighWatermark, clampInt(req.MaxBytes), req.AtLeastOne)
+	if now := p.log.Load(); errors.Is(err, log.ErrClosed) && now != l {
+		// The replica was started again meanwhile.
+		r.Records, err = now.Read(req.Offset, min(r.HighWatermark, p.hw.Load()), clampInt(req.MaxBytes), req.AtLeastOne)
+	}
 	if errors.Is(err, log.ErrOffsetOutOfRange) {
 		// Retention overtook the look-up.
 		r.LogStartOffset = p.logStart.Load()
@@ -78,9 +82,12 @@ func (p *Partition) confirmed(current int32) error {
 	if p.writing.Load() != 0 {
 		return nil
 	}
-	if p.Offline() != nil {
-		// The last high watermark holds: nothing is written meanwhile.
-		return nil
+	if err := p.Offline(); err != nil {
+		if p.caughtUp.Load() {
+			// The last high watermark holds: nothing is written meanwhile.
+			return nil
+		}
+		return protocol.Errorf(kerr.KafkaStorageError, "replica is offline since it was started: %v", err)
 	}
 	return protocol.Errorf(kerr.OffsetNotAvailable, "the leader of this term has not committed an entry yet")
 }

@@ -45,20 +45,27 @@ func (p *Partition) proposeStart(offset int64, ps *pendingStart) error {
 }
 
 // Retain moves the log start up behind what retention.ms and retention.bytes
-// let go. Whole segments go, the newest only where all in it is too old.
+// let go, segment by segment, the newest one too.
 func (p *Partition) Retain() error {
 	l := p.log.Load()
 	if l == nil || p.writing.Load() == 0 {
 		return nil
 	}
-	start := p.retained(l.Segments())
-	if start <= p.logStart.Load() {
+	segments := l.Segments()
+	start := p.retained(segments)
+	if logStart := p.logStart.Load(); start <= logStart {
+		// What is below the log start may still be there: after a restart, or
+		// where the snapshot that its removal needs could not be written.
+		if g := p.group.Load(); g != nil && segments[0].Bytes > 0 && segments[0].EndOffset <= logStart {
+			(*g).DropBefore(logStart)
+		}
 		return nil
 	}
 	return p.proposeStart(start, &pendingStart{})
 }
 
-// retained is the first offset that stays.
+// retained is the first offset that stays. As in Kafka the age of a segment is
+// that of its newest record, or of the file where no record has a timestamp.
 func (p *Partition) retained(segments []log.SegmentInfo) int64 {
 	cfg, hw := p.config.Load(), p.hw.Load()
 	oldest := p.now().UnixMilli() - cfg.RetentionMillis
@@ -68,9 +75,13 @@ func (p *Partition) retained(segments []log.SegmentInfo) int64 {
 	}
 	start := int64(0)
 	for _, s := range segments {
-		byTime := cfg.RetentionMillis >= 0 && s.Bytes > 0 && s.MaxTimestamp < oldest
-		byBytes := cfg.RetentionBytes >= 0 && !s.Active && total-s.Bytes >= cfg.RetentionBytes
-		if s.EndOffset > hw || (!byTime && !byBytes) {
+		newest := s.MaxTimestamp
+		if newest < 0 {
+			newest = s.Modified.UnixMilli()
+		}
+		byTime := cfg.RetentionMillis >= 0 && newest < oldest
+		byBytes := cfg.RetentionBytes >= 0 && total-s.Bytes >= cfg.RetentionBytes
+		if s.Bytes == 0 || s.EndOffset > hw || (!byTime && !byBytes) {
 			break
 		}
 		start = s.EndOffset

@@ -32,7 +32,7 @@ func (p *Partition) Snapshot() []byte {
 	b := binary.BigEndian.AppendUint16(nil, stateVersion)
 	b = binary.BigEndian.AppendUint64(b, p.mu.applied)
 	b = binary.BigEndian.AppendUint64(b, uint64(p.mu.hw))
-	b = binary.BigEndian.AppendUint64(b, uint64(p.logStart.Load()))
+	b = binary.BigEndian.AppendUint64(b, uint64(p.mu.logStart))
 	b = binary.BigEndian.AppendUint32(b, uint32(len(p.mu.epochs)))
 	for _, e := range p.mu.epochs {
 		b = binary.BigEndian.AppendUint32(b, uint32(e.epoch))
@@ -73,7 +73,10 @@ type state struct {
 	producers    producerTable
 }
 
-var errStateShort = errors.New("partition state is cut short")
+var (
+	errStateShort = errors.New("partition state is cut short")
+	errStateWrong = errors.New("partition state contradicts itself")
+)
 
 // decodeState reads what Snapshot wrote; nil is the state of a new replica.
 func decodeState(b []byte) (state, error) {
@@ -99,6 +102,12 @@ func decodeState(b []byte) (state, error) {
 	for range n {
 		s.epochs = append(s.epochs, epochStart{int32(binary.BigEndian.Uint32(b)), int64(binary.BigEndian.Uint64(b[4:]))})
 		b = b[epochBytes:]
+		if i := len(s.epochs) - 1; i > 0 && (s.epochs[i].epoch <= s.epochs[i-1].epoch || s.epochs[i].offset < s.epochs[i-1].offset) {
+			return s, errStateWrong
+		}
+	}
+	if s.logStart < 0 || s.hw < s.logStart {
+		return s, errStateWrong
 	}
 	return s, s.decodeProducers(b)
 }
@@ -127,6 +136,9 @@ func (s *state) decodeProducers(b []byte) error {
 			})
 			b = b[batchBytes:]
 		}
+		if _, twice := s.producers.byID[pr.id]; twice || batches == 0 || batches > batchWindow {
+			return errStateWrong
+		}
 		s.producers.byID[pr.id] = pr
 	}
 	if len(b) > 0 {
@@ -143,7 +155,8 @@ func (p *Partition) Restore(data []byte) (applied uint64, err error) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.mu.applied, p.mu.hw, p.mu.epochs, p.mu.producers = s.applied, s.hw, s.epochs, s.producers
+	p.mu.applied, p.mu.hw, p.mu.logStart = s.applied, s.hw, s.logStart
+	p.mu.epochs, p.mu.producers = s.epochs, s.producers
 	p.run.hw = s.hw
 	if s.hw > p.hw.Load() {
 		p.hw.Store(s.hw)

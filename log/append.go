@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"math/rand/v2"
+	"sync"
 
 	"github.com/fanfold/fanfold/internal/invariants"
 	"github.com/fanfold/fanfold/protocol/record"
@@ -13,6 +14,26 @@ import (
 
 // maxScratch bounds what is kept between appends, in entries.
 const maxScratch = 1024
+
+// scratch is memory that appends of all logs take turns with.
+type scratch struct {
+	iov     [][]byte
+	headers []record.Header
+	journal []byte
+}
+
+var scratches = sync.Pool{New: func() any { return new(scratch) }}
+
+// borrowScratch gives the log scratch memory until returnScratch. The caller
+// holds writeMu.
+func (l *Log) borrowScratch() {
+	l.scratch = scratches.Get().(*scratch)
+}
+
+func (l *Log) returnScratch() {
+	scratches.Put(l.scratch)
+	l.scratch = nil
+}
 
 // AppendLeader appends entries, the first of index Last+1, and gives each batch
 // its base offset and, as leader epoch, its term: it writes both into Data. It
@@ -32,6 +53,8 @@ func (l *Log) append(entries []Entry, leader bool) error {
 	if err := l.writable(); err != nil {
 		return err
 	}
+	l.borrowScratch()
+	defer l.returnScratch()
 	headers, err := l.checkEntries(entries, leader)
 	if err != nil {
 		return fmt.Errorf("append: %w", err)
@@ -248,7 +271,9 @@ func (l *Log) appendOthers(entries []Entry) (int, error) {
 		buf = rec.append(buf)
 		n++
 	}
-	l.keepJournalScratch(buf)
+	if cap(buf) <= bodyWindow {
+		l.scratch.journal = buf
+	}
 	pos := l.mu.journalSize
 	if err := l.writeJournal(buf); err != nil {
 		return 0, err
@@ -272,12 +297,6 @@ func (l *Log) journalDirty() bool {
 	return l.mu.journalDirty
 }
 
-func (l *Log) keepJournalScratch(buf []byte) {
-	if cap(buf) <= headerWindow {
-		l.scratch.journal = buf
-	}
-}
-
 // writeJournal appends encoded records, not synced.
 func (l *Log) writeJournal(b []byte) error {
 	n, err := l.mu.journal.file.WriteAt(b, l.mu.journalSize)
@@ -296,8 +315,7 @@ func (l *Log) writeJournal(b []byte) error {
 // record appends one record that is no entry and syncs it. The caller holds
 // writeMu and syncMu, and applies it to the state afterwards.
 func (l *Log) record(rec *journalRecord) error {
-	l.keepJournalScratch(rec.append(l.scratch.journal[:0]))
-	if err := l.writeJournal(l.scratch.journal[:rec.bytes()]); err != nil {
+	if err := l.writeJournal(rec.append(make([]byte, 0, recordFixedBytes))); err != nil {
 		return err
 	}
 	if err := l.syncFile(l.mu.journal.file); err != nil {

@@ -155,11 +155,7 @@ type Log struct {
 
 	// writeMu is held by whoever changes what the log holds.
 	writeMu sync.Mutex
-	scratch struct { // guarded by writeMu
-		iov     [][]byte
-		headers []record.Header
-		journal []byte
-	}
+	scratch *scratch // guarded by writeMu, nil between appends
 
 	// syncMu is held while a file of the log is synced or taken away.
 	syncMu sync.Mutex

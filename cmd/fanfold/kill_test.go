@@ -149,9 +149,13 @@ type load struct {
 	file    *os.File
 	history *history.Recorder
 	clients atomic.Uint32 // clients so far
-	ctx     context.Context
+	ctx     context.Context // ends when clients shall end what they do
 	stop    context.CancelFunc
+	life    context.Context // ends when they shall give up
+	abandon context.CancelFunc
 	running sync.WaitGroup
+
+	complaints atomic.Int64
 
 	produced, consumed, polled, trimmed, churned atomic.Int64
 
@@ -169,14 +173,23 @@ func newLoad(t *testing.T, s *server, seed uint64, topics ...string) *load {
 	}
 	t.Cleanup(func() { file.Close() })
 	l := &load{t: t, server: s, seed: seed, topics: topics, file: file, history: history.NewRecorder(file, history.RecorderOptions{})}
-	l.ctx, l.stop = context.WithCancel(context.Background())
+	l.life, l.abandon = context.WithCancel(context.Background())
+	l.ctx, l.stop = context.WithCancel(l.life)
 	l.mu.producerIDs = map[int64]uint32{}
 	t.Cleanup(func() {
-		l.stop()
+		l.abandon()
 		s.Kill()
 		l.running.Wait()
 	})
 	return l
+}
+
+// complain fails the test, unless it has failed already and the clients give
+// up. Of very many complaints the first are enough.
+func (l *load) complain(format string, args ...any) {
+	if l.life.Err() == nil && l.complaints.Add(1) <= 20 {
+		l.t.Errorf(format, args...)
+	}
 }
 
 // begin creates the topics and starts the clients.
@@ -311,7 +324,7 @@ func (l *load) produce(p producer, client uint32, random *rand.Rand) {
 	for seq := uint64(0); l.ctx.Err() == nil; client = l.clients.Add(1) {
 		c, err := l.server.newClient(p.options()...)
 		if err != nil {
-			l.t.Error(err)
+			l.complain("%v", err)
 			return
 		}
 		if p.idempotent {
@@ -352,7 +365,7 @@ func (l *load) send(c *kgo.Client, p producer, client uint32, v history.Value, t
 		switch {
 		case err != nil:
 			op.Outcome, op.Offset = history.Unknown, -1
-			l.t.Errorf("client %d: %s-%d: %v", client, topic, partition, err)
+			l.complain("client %d: %s-%d: %v", client, topic, partition, err)
 		case !p.idempotent && p.acks == 0:
 			op.Outcome, op.Offset = history.Unknown, -1
 		default:
@@ -366,10 +379,10 @@ func (l *load) send(c *kgo.Client, p producer, client uint32, v history.Value, t
 // flush waits until all records are answered. The broker comes back: none has
 // a reason to fail.
 func (l *load) flush(c *kgo.Client) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(l.life, time.Minute)
 	defer cancel()
 	if err := c.Flush(ctx); err != nil {
-		l.t.Errorf("flush: %v; %d records are buffered", err, c.BufferedProduceRecords())
+		l.complain("flush: %v; %d records are buffered", err, c.BufferedProduceRecords())
 	}
 }
 
@@ -388,7 +401,7 @@ func (l *load) newProducerID(ctx context.Context, c *kgo.Client, client uint32) 
 		l.mu.producerIDs[id] = client
 		l.mu.Unlock()
 		if used {
-			l.t.Errorf("client %d got producer id %d, which client %d has", client, id, other)
+			l.complain("client %d got producer id %d, which client %d has", client, id, other)
 		}
 		return
 	}
@@ -411,7 +424,7 @@ func (l *load) follow(topics ...string) func(client uint32, random *rand.Rand) {
 		}
 		c, err := l.server.newClient(kgo.ConsumePartitions(from), kgo.ConsumeResetOffset(reset))
 		if err != nil {
-			l.t.Error(err)
+			l.complain("%v", err)
 			return
 		}
 		defer c.Close()
@@ -428,7 +441,7 @@ func (l *load) read(ctx context.Context, c *kgo.Client, client uint32) {
 		var answered *kerr.Error
 		var lost *kgo.ErrDataLoss
 		if errors.As(err, &answered) || errors.As(err, &lost) {
-			l.t.Errorf("reader %d: %s-%d: %v", client, topic, p, err)
+			l.complain("reader %d: %s-%d: %v", client, topic, p, err)
 		}
 	})
 	fetches.EachRecord(func(r *kgo.Record) {
@@ -442,7 +455,7 @@ func (l *load) read(ctx context.Context, c *kgo.Client, client uint32) {
 func (l *load) readInPieces(_ uint32, random *rand.Rand) {
 	c, err := l.server.newClient()
 	if err != nil {
-		l.t.Error(err)
+		l.complain("%v", err)
 		return
 	}
 	defer c.Close()
@@ -458,7 +471,7 @@ func (l *load) readInPieces(_ uint32, random *rand.Rand) {
 			reader, err := l.server.newClient(kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 				kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {partition: from}}))
 			if err != nil {
-				l.t.Error(err)
+				l.complain("%v", err)
 			} else {
 				l.read(ctx, reader, l.clients.Add(1))
 				reader.Close()
@@ -472,7 +485,7 @@ func (l *load) readInPieces(_ uint32, random *rand.Rand) {
 func (l *load) pollOffsets(client uint32, random *rand.Rand) {
 	c, err := l.server.newClient()
 	if err != nil {
-		l.t.Error(err)
+		l.complain("%v", err)
 		return
 	}
 	defer c.Close()
@@ -503,7 +516,7 @@ func (l *load) listOnce(client uint32, topic string, kind history.Kind, list fun
 func (l *load) trim(client uint32, random *rand.Rand) {
 	c, err := l.server.newClient()
 	if err != nil {
-		l.t.Error(err)
+		l.complain("%v", err)
 		return
 	}
 	defer c.Close()
@@ -524,7 +537,7 @@ func (l *load) trim(client uint32, random *rand.Rand) {
 						l.trimmed.Add(1)
 						l.history.Append(history.Op{Kind: history.Start, Client: client, Topic: r.Topic, Partition: r.Partition, Offset: r.LowWatermark, Start: start})
 					} else if !errors.Is(r.Err, kerr.OffsetOutOfRange) && !kerr.IsRetriable(r.Err) {
-						l.t.Errorf("delete records of %s-%d: %v", r.Topic, r.Partition, r.Err)
+						l.complain("delete records of %s-%d: %v", r.Topic, r.Partition, r.Err)
 					}
 				})
 			}
@@ -539,7 +552,7 @@ func (l *load) trim(client uint32, random *rand.Rand) {
 func (l *load) churn(topic string, client uint32, random *rand.Rand) {
 	c, err := l.server.newClient()
 	if err != nil {
-		l.t.Error(err)
+		l.complain("%v", err)
 		return
 	}
 	defer c.Close()
@@ -551,14 +564,14 @@ func (l *load) churn(topic string, client uint32, random *rand.Rand) {
 		}
 		id := l.describe(admin, topic, true)
 		if before, seen := ids[id]; seen && id != (kadm.TopicID{}) {
-			l.t.Errorf("topic %s has the id that it had in generation %d, in generation %d", topic, before, generation)
+			l.complain("topic %s has the id that it had in generation %d, in generation %d", topic, before, generation)
 		}
 		ids[id] = generation
 		name := fmt.Sprintf("%s of generation %d", topic, generation)
 		l.churnFill(topic, name, l.clients.Add(1), 1+random.IntN(300))
 		pause(l.ctx, time.Duration(random.IntN(1000))*time.Millisecond)
 		if err := l.churnRead(topic, name); err != nil {
-			l.t.Errorf("read %s: %v", name, err)
+			l.complain("read %s: %v", name, err)
 		}
 		if !l.churnDelete(admin, topic) {
 			return
@@ -590,7 +603,7 @@ func (l *load) until(doing string, try func(ctx context.Context) error, done ...
 		}
 		var answered *kerr.Error
 		if errors.As(err, &answered) && !answered.Retriable {
-			l.t.Errorf("%s: %v", doing, err)
+			l.complain("%s: %v", doing, err)
 			return false
 		}
 		pause(l.ctx, 20*time.Millisecond)
@@ -622,7 +635,7 @@ func (l *load) describe(admin *kadm.Client, topic string, wanted bool) kadm.Topi
 		return kadm.TopicID{}
 	}
 	if topics.Has(topic) != wanted {
-		l.t.Errorf("topic %s: listed is %v, must be %v", topic, !wanted, wanted)
+		l.complain("topic %s: listed is %v, must be %v", topic, !wanted, wanted)
 	}
 	return topics[topic].ID
 }
@@ -631,7 +644,7 @@ func (l *load) describe(admin *kadm.Client, topic string, wanted bool) kadm.Topi
 func (l *load) churnFill(topic, name string, client uint32, records int) {
 	c, err := l.server.newClient(producer{idempotent: true}.options()...)
 	if err != nil {
-		l.t.Error(err)
+		l.complain("%v", err)
 		return
 	}
 	defer c.Close()
@@ -644,7 +657,7 @@ func (l *load) churnFill(topic, name string, client uint32, records int) {
 			op.Offset = r.Offset
 			if err != nil {
 				op.Outcome, op.Offset = history.Unknown, -1
-				l.t.Errorf("client %d: %s: %v", client, name, err)
+				l.complain("client %d: %s: %v", client, name, err)
 			}
 			l.history.Append(op)
 		})
@@ -654,7 +667,7 @@ func (l *load) churnFill(topic, name string, client uint32, records int) {
 
 // churnRead reads all that was written. The broker may be killed meanwhile.
 func (l *load) churnRead(topic, name string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(l.life, time.Minute)
 	defer cancel()
 	for {
 		attempt, cancel := context.WithTimeout(ctx, 5*time.Second)

@@ -70,6 +70,9 @@ func violation(format string, args ...any) error {
 // violationOf returns what is wrong in the bytes, or nil where err is another
 // failure.
 func violationOf(err error) error {
+	if err == nil {
+		return nil
+	}
 	var v *errViolation
 	if errors.As(err, &v) {
 		return v.cause

@@ -178,7 +178,7 @@ func TestDroppedFilesGoAfterTheDelay(t *testing.T) {
 		if _, err := mem.Stat(name); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(2 * time.Minute)
+		<-time.After(2 * time.Minute)
 		synctest.Wait()
 		if _, err := mem.Stat(name); !errors.Is(err, fs.ErrNotExist) {
 			t.Fatalf("the file is still there: %v", err)

@@ -17,6 +17,14 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// tester is what *testing.T, *testing.B, *testing.F and *rapid.T can do.
+type tester interface {
+	Helper()
+	Cleanup(func())
+	Fatal(args ...any)
+	Errorf(format string, args ...any)
+}
+
 const testIdentity = "1-1"
 
 // start is when the tests' clocks begin.
@@ -70,7 +78,7 @@ type queued struct {
 // driver is a Raft group of one voter that stores and commits when it is told
 // to. A real log is behind it.
 type driver struct {
-	t     testing.TB
+	t     tester
 	p     *Partition
 	log   *log.Log
 	clock *clock
@@ -83,7 +91,7 @@ type driver struct {
 	more    chan struct{}
 }
 
-func openLog(t testing.TB, fsys vfs.FS, c *clock, limits log.Limits) *log.Log {
+func openLog(t tester, fsys vfs.FS, c *clock, limits log.Limits) *log.Log {
 	t.Helper()
 	l, err := log.Open(context.Background(), "/p", log.Config{FS: fsys, Limits: limits, Now: c.Now})
 	if err != nil {
@@ -93,7 +101,7 @@ func openLog(t testing.TB, fsys vfs.FS, c *clock, limits log.Limits) *log.Log {
 }
 
 // newDriver opens a partition that leads in term 1.
-func newDriver(t testing.TB, cfg Config, limits log.Limits) *driver {
+func newDriver(t tester, cfg Config, limits log.Limits) *driver {
 	t.Helper()
 	c := newClock()
 	d := &driver{t: t, clock: c, more: make(chan struct{}, 1)}
@@ -289,7 +297,7 @@ type batchSpec struct {
 	prepare    func(*record.Builder)
 }
 
-func (s batchSpec) build(t testing.TB) []byte {
+func (s batchSpec) build(t tester) []byte {
 	t.Helper()
 	b, err := record.NewBuilder(s.codec, 0)
 	if err != nil {
@@ -325,7 +333,7 @@ func (d *driver) produce(s batchSpec, acks int16) outcome {
 }
 
 // read returns the bytes that a fetch at offset gets.
-func read(t testing.TB, p *Partition, offset int64, maxBytes int) []byte {
+func read(t tester, p *Partition, offset int64, maxBytes int) []byte {
 	t.Helper()
 	r := p.Read(FetchRequest{Offset: offset, MaxBytes: maxBytes, AtLeastOne: true, CurrentLeaderEpoch: -1, LastFetchedEpoch: -1})
 	defer r.Records.Release()

@@ -82,7 +82,7 @@ func (t target) reached(r *results) string {
 		v, ok := b.value(r, t.metric)
 		switch {
 		case !ok && b.rival != "":
-			parts = append(parts, "no "+titleOf(b.rival)+" in the run")
+			parts = append(parts, titleOf(b.rival)+": not compared")
 		case !ok:
 			parts = append(parts, "not measured")
 		case b.rival == "":

@@ -191,17 +191,16 @@ func createTopic(ctx context.Context, address, topic string, partitions int) err
 		return fmt.Errorf("create topic %s: %w", topic, err)
 	}
 	for {
-		meta, err := admin.Metadata(ctx, topic)
-		ready := err == nil && meta.Topics[topic].Err == nil && len(meta.Topics[topic].Partitions) == partitions
-		for _, p := range meta.Topics[topic].Partitions {
-			ready = ready && p.Err == nil && p.Leader >= 0
+		ends, err := admin.ListEndOffsets(ctx, topic) // which only a leader answers
+		if err == nil {
+			err = ends.Error()
 		}
-		if ready {
+		if err == nil && len(ends[topic]) == partitions {
 			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("topic %s has no leaders: %w", topic, ctx.Err())
+			return fmt.Errorf("topic %s has no leaders: %w", topic, errors.Join(ctx.Err(), err))
 		case <-time.After(50 * time.Millisecond):
 		}
 	}

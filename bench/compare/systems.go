@@ -33,10 +33,10 @@ func allSystems(tree, work string) []system {
 			}},
 		&goProgram{id: floor, text: "the floor", tree: tree, path: "./bench/floor", binary: filepath.Join(work, "floor"),
 			args: func(dir, address string) []string { return []string{"-data-dir", dir, "-listen", address} }},
-		&kafkaServer{id: kafka, text: "Kafka, not synced", cache: cache},
-		&kafkaServer{id: kafkaSynced, text: "Kafka, synced", cache: cache, synced: true},
-		&natsServer{id: jetstreamSynced, text: "JetStream, synced", cache: cache, synced: true},
-		&natsServer{id: jetstream, text: "JetStream, not synced", cache: cache},
+		&kafkaServer{id: kafka, text: "Kafka unsynced", cache: cache},
+		&kafkaServer{id: kafkaSynced, text: "Kafka synced", cache: cache, synced: true},
+		&natsServer{id: jetstreamSynced, text: "JetStream synced", cache: cache, synced: true},
+		&natsServer{id: jetstream, text: "JetStream unsynced", cache: cache},
 	}
 }
 

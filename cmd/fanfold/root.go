@@ -54,9 +54,11 @@ Kafka broker.`,
 	root.PersistentPreRunE = a.checkClientFlags
 	register(root, groupBroker, newServe(a))
 	register(root, groupBroker, newConfig(a))
+	register(root, groupBroker, newLog(a))
 	register(root, groupClient, newTopic(a))
 	register(root, groupClient, newProduce(a))
 	register(root, groupClient, newConsume(a))
+	register(root, groupClient, newBench(a))
 	register(root, groupOther, newVersion(a))
 	register(root, groupOther, newCompletion(a))
 	return root

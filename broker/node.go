@@ -208,6 +208,22 @@ func (n *LocalNode) Propose(ctx context.Context, cmd cluster.Command) (cluster.R
 	return result, result.Err
 }
 
+// Ready is why this node does not serve all of its replicas yet, or nil.
+// Replicas that are offline because of an error do not count: /metrics tells of
+// them.
+func (n *LocalNode) Ready() error {
+	waiting := 0
+	for meta := range n.machine.Image().Topics() {
+		if !n.topicSettled(meta) {
+			waiting++
+		}
+	}
+	if waiting > 0 {
+		return fmt.Errorf("%d topics are not ready", waiting)
+	}
+	return nil
+}
+
 // LogDirs is the one data directory.
 func (n *LocalNode) LogDirs() []LogDir {
 	total, usable, err := diskSpace(n.opts.DataDir)

@@ -1,0 +1,306 @@
+package broker
+
+import (
+	"encoding/binary"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/fanfold/fanfold/cluster"
+	"github.com/fanfold/fanfold/log"
+	"github.com/fanfold/fanfold/partition"
+	"github.com/fanfold/fanfold/protocol"
+	"github.com/fanfold/fanfold/protocol/record"
+)
+
+// Fetch (1), versions 4–18.
+//
+//	4    record batches of version 2, isolation level, last stable offset
+//	5    log start offset
+//	6    KAFKA_STORAGE_ERROR
+//	7    fetch sessions (KIP-227)
+//	8    the client waits out a throttle
+//	9    current leader epoch (KIP-320)
+//	10   zstd
+//	11   rack, preferred read replica (KIP-392)
+//	12   flexible; last fetched and diverging epoch (KIP-595)
+//	13   topic ids for names
+//	14   OFFSET_MOVED_TO_TIERED_STORAGE
+//	15   the replica's state is a tagged field
+//	16   addresses of leaders (KIP-951)
+//	17   the replica's directory (KIP-853)
+//	18   the replica's high watermark (KIP-1166)
+
+// fetchZstdVersion is the first version whose clients can read zstd.
+const fetchZstdVersion = 10
+
+// fetchItem is one partition of a fetch.
+type fetchItem struct {
+	name    string // empty where the request names ids
+	id      cluster.TopicID
+	number  int32
+	params  fetchParams
+	session *sessionPartition // nil without a session
+
+	replica Replica
+	result  partition.FetchResult
+}
+
+// fetchParams are what a client asks for of a partition.
+type fetchParams struct {
+	offset       int64
+	maxBytes     int32
+	currentEpoch int32
+	lastEpoch    int32
+}
+
+// fetchCall is a Fetch request until its answer is written.
+type fetchCall struct {
+	srv     *Server
+	frame   *frame
+	version int16
+	request kmsg.FetchRequest // its texts are in frame
+
+	session sessionUse
+	code    int16 // of the whole answer
+	items   []fetchItem
+	bytes   int // of records read
+	failed  bool
+	wait    *fetchWait
+
+	answer  protocol.FetchResponse
+	encoder protocol.FetchEncoder
+}
+
+var fetchPool = sync.Pool{New: func() any { return new(fetchCall) }}
+
+// mostPooledItems bounds what is kept of large requests.
+const mostPooledItems = 4096
+
+// startFetch reads what there is, and waits where that is not enough.
+func (c *conn) startFetch(k *call, body *frame, request []byte) error {
+	f := fetchPool.Get().(*fetchCall)
+	f.srv, f.frame, f.version = c.srv, body, k.header.Version
+	f.request.SetVersion(k.header.Version)
+	k.answer = f
+	if err := protocol.DecodeInto(&f.request, request); err != nil {
+		k.finish()
+		return badInputf("%v", err)
+	}
+	// A fetch may wait for long: others need the bytes that it was granted.
+	c.srv.budget.release(k.granted)
+	k.granted = 0
+	c.push(k)
+	f.openSession()
+	f.read()
+	if f.ready() {
+		c.complete(k, byReader)
+	} else {
+		f.await(c, k)
+	}
+	return nil
+}
+
+// addItem adds a partition.
+func (f *fetchCall) addItem(key sessionKey, params fetchParams, sp *sessionPartition) {
+	f.items = append(f.items, fetchItem{name: key.name, id: key.id, number: key.number, params: params, session: sp})
+}
+
+// read reads all partitions, as far as the request's limits go.
+func (f *fetchCall) read() {
+	image := f.srv.node.Image()
+	room := max(0, min(int(f.request.MaxBytes), int(f.srv.settings().FetchMaxBytes)))
+	f.bytes, f.failed = 0, false
+	for i := range f.items {
+		it := &f.items[i]
+		f.readItem(image, it, room)
+		n := it.result.Records.Len()
+		f.bytes += n
+		room = max(0, room-n)
+		if it.result.Err != nil || it.result.DivergingEpoch >= 0 {
+			f.failed = true
+		}
+	}
+}
+
+func (f *fetchCall) readItem(image *cluster.Image, it *fetchItem, room int) {
+	var err error
+	if it.replica, err = f.replica(image, it); err != nil {
+		it.result = unknownPartition(err)
+		return
+	}
+	it.result = it.replica.Read(partition.FetchRequest{
+		Offset:             it.params.offset,
+		MaxBytes:           min(room, max(0, int(it.params.maxBytes))),
+		AtLeastOne:         f.bytes == 0,
+		CurrentLeaderEpoch: it.params.currentEpoch,
+		LastFetchedEpoch:   it.params.lastEpoch,
+	})
+	if f.version < fetchZstdVersion && it.result.Records.Len() > 0 {
+		if err := refuseZstd(it.result.Records); err != nil {
+			it.result.Records.Release()
+			it.result.Records, it.result.Err = log.Range{}, err
+		}
+	}
+}
+
+func (f *fetchCall) replica(image *cluster.Image, it *fetchItem) (Replica, error) {
+	t, err := fetchedTopic(image, f.version, it)
+	if err != nil {
+		return nil, err
+	}
+	return f.srv.replicaOf(t, it.number)
+}
+
+func fetchedTopic(image *cluster.Image, version int16, it *fetchItem) (*cluster.Topic, error) {
+	if version >= fetchTopicIDsVersion {
+		return topicByID(image, it.id)
+	}
+	return topicByName(image, it.name)
+}
+
+func unknownPartition(err error) partition.FetchResult {
+	return partition.FetchResult{
+		HighWatermark: -1, LastStableOffset: -1, LogStartOffset: -1, LeaderEpoch: -1, DivergingEpoch: -1, Err: err,
+	}
+}
+
+// refuseZstd says whether some batch is compressed with zstd, which clients of
+// early versions cannot read.
+func refuseZstd(r log.Range) error {
+	const lengthAt, attributesAt = 8, 21 // in a batch's header
+	var head [attributesAt + 2]byte
+	for at := int64(0); at < int64(r.Len()); {
+		if _, err := r.ReadAt(head[:], at); err != nil {
+			return protocol.Errorf(kerr.KafkaStorageError, "%v", err)
+		}
+		if record.Codec(head[attributesAt+1]&7) == record.Zstd {
+			return protocol.Errorf(kerr.UnsupportedCompressionType, "the records are compressed with zstd, which needs version %d of Fetch", fetchZstdVersion)
+		}
+		at += lengthAt + 4 + int64(binary.BigEndian.Uint32(head[lengthAt:]))
+	}
+	return nil
+}
+
+// ready tells whether the answer can go out at once.
+func (f *fetchCall) ready() bool {
+	return f.code != 0 || len(f.items) == 0 || f.failed ||
+		f.bytes >= int(f.request.MinBytes) || f.request.MaxWaitMillis <= 0
+}
+
+// maxWait is how long the fetch waits at most.
+func (f *fetchCall) maxWait() time.Duration {
+	return min(time.Duration(f.request.MaxWaitMillis)*time.Millisecond, longestWait)
+}
+
+// send writes the answer, with what there is by now where the fetch waited.
+func (f *fetchCall) send(w *answerWriter, k *call) error {
+	if f.wait != nil {
+		f.disarm()
+		f.read()
+	}
+	f.respond()
+	chunks, _, err := f.encoder.Encode(k.header, &f.answer)
+	if err != nil {
+		return err
+	}
+	for i := range chunks {
+		if chunks[i].RecordBytes > 0 {
+			err = w.sendRange(f.items[chunks[i].Tag].result.Records)
+		} else {
+			w.buf = append(w.buf, chunks[i].Bytes...)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// respond lays out the answer: all partitions, or in an incremental one those
+// of which there is news.
+func (f *fetchCall) respond() {
+	f.answer.Code, f.answer.SessionID = f.code, 0
+	topics := f.answer.Topics[:0]
+	var last *fetchItem
+	unlock := f.session.begin(f)
+	for i := range f.items {
+		it := &f.items[i]
+		if !f.session.news(it) {
+			continue
+		}
+		if last == nil || last.id != it.id || last.name != it.name {
+			topics = nextFetchTopic(topics)
+			topics[len(topics)-1].Name, topics[len(topics)-1].ID = it.name, it.id
+		}
+		last = it
+		t := &topics[len(topics)-1]
+		t.Partitions = append(t.Partitions, f.respondItem(it, i))
+	}
+	f.answer.SessionID = f.session.end(f)
+	unlock()
+	f.answer.Topics = topics
+}
+
+// nextFetchTopic makes the slice longer by one, which keeps its own slice.
+func nextFetchTopic(topics []protocol.FetchTopic) []protocol.FetchTopic {
+	if len(topics) < cap(topics) {
+		topics = topics[:len(topics)+1]
+	} else {
+		topics = append(topics, protocol.FetchTopic{})
+	}
+	t := &topics[len(topics)-1]
+	t.Partitions = t.Partitions[:0]
+	return topics
+}
+
+// noAborted is what readers of committed records get: nothing was aborted.
+var noAborted = []protocol.AbortedTransaction{}
+
+func (f *fetchCall) respondItem(it *fetchItem, tag int) protocol.FetchPartition {
+	r := &it.result
+	out := protocol.FetchPartition{
+		Index: it.number, HighWatermark: r.HighWatermark, LastStableOffset: r.LastStableOffset,
+		LogStartOffset: r.LogStartOffset, RecordBytes: r.Records.Len(), Tag: tag,
+	}
+	if f.request.IsolationLevel == partition.ReadCommitted {
+		out.Aborted = noAborted
+	}
+	if r.DivergingEpoch >= 0 {
+		out.DivergingEpoch = &protocol.EpochEnd{Epoch: r.DivergingEpoch, EndOffset: r.DivergingOffset}
+		out.RecordBytes = 0
+	}
+	if r.Err != nil {
+		out.Code, _ = protocol.ErrorOf(r.Err)
+		f.srv.metrics.failed(out.Code)
+		out.RecordBytes = 0
+	}
+	return out
+}
+
+// drop gives everything back.
+func (f *fetchCall) drop() {
+	f.disarm()
+	for i := range f.items {
+		f.items[i].result.Records.Release()
+	}
+	clear(f.items)
+	if f.frame != nil {
+		f.frame.free()
+	}
+	if cap(f.items) > mostPooledItems {
+		return
+	}
+	*f = fetchCall{items: f.items[:0], request: f.request, answer: f.answer, encoder: f.encoder}
+	fetchPool.Put(f)
+}
+
+// releaseRecords lets go of what was read, before it is read again.
+func (f *fetchCall) releaseRecords() {
+	for i := range f.items {
+		f.items[i].result.Records.Release()
+		f.items[i].result.Records = log.Range{}
+	}
+}

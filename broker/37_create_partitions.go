@@ -1,0 +1,65 @@
+package broker
+
+import (
+	"context"
+	"errors"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/fanfold/fanfold/cluster"
+	"github.com/fanfold/fanfold/protocol"
+)
+
+// CreatePartitions (37), versions 0–3 (KIP-195).
+//
+//	1    the client waits out a throttle
+//	2    flexible
+//	3    a throttle's own error
+
+func (c *conn) createPartitions(ctx context.Context, req *kmsg.CreatePartitionsRequest) kmsg.Response {
+	resp := req.ResponseKind().(*kmsg.CreatePartitionsResponse)
+	ctx, cancel := withTimeout(ctx, req.TimeoutMillis)
+	defer cancel()
+	seen := make(map[string]bool, len(req.Topics))
+	for i := range req.Topics {
+		asked := &req.Topics[i]
+		out := kmsg.NewCreatePartitionsResponseTopic()
+		out.Topic = asked.Topic
+		var err error
+		if seen[asked.Topic] {
+			err = protocol.Errorf(kerr.InvalidRequest, "topic %q is named twice in the request", clip(asked.Topic))
+		} else {
+			seen[asked.Topic] = true
+			err = c.srv.growTopic(ctx, asked, req.ValidateOnly)
+		}
+		fillError(&out.ErrorCode, &out.ErrorMessage, err)
+		resp.Topics = append(resp.Topics, out)
+	}
+	return resp
+}
+
+func (s *Server) growTopic(ctx context.Context, asked *kmsg.CreatePartitionsRequestTopic, validateOnly bool) error {
+	image := s.node.Image()
+	t, err := topicByName(image, asked.Topic)
+	if err != nil {
+		return err
+	}
+	var assignment [][]int32
+	for _, a := range asked.Assignment {
+		assignment = append(assignment, a.Replicas)
+	}
+	cmd, err := cluster.NewCreatePartitions(image, t, asked.Count, assignment, s.defaults().Limits)
+	if err != nil || validateOnly {
+		return err
+	}
+	if _, err := s.node.Propose(ctx, cmd); err != nil {
+		return err
+	}
+	if err := s.node.WaitReady(ctx, t.ID); errors.Is(err, context.DeadlineExceeded) {
+		return protocol.Errorf(kerr.RequestTimedOut, "partitions of %q are being created", t.Name)
+	} else if err != nil {
+		return err
+	}
+	return nil
+}

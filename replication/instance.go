@@ -124,14 +124,19 @@ func (g *Group) startRaft(l *log.Log) error {
 
 var errRaftEnded = errors.New("raft ended while it started")
 
-// newRaft calls raft.NewRaft on a goroutine of its own: there as well a store
-// that fails ends the goroutine that asks it, and raft panics over what it
-// cannot read.
+// newRaft calls raft.NewRaft on a goroutine of its own: a store that fails ends
+// the goroutine that asks it. raft, and bbolt below it, also panic over what
+// they cannot read there.
 func newRaft(conf *raft.Config, f raft.FSM, logs raft.LogStore, stable raft.StableStore, snaps raft.SnapshotStore, trans raft.Transport) (r *raft.Raft, err error) {
 	err = errRaftEnded
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
+		defer func() {
+			if p := recover(); p != nil {
+				err = fmt.Errorf("raft panicked while it started: %v", p)
+			}
+		}()
 		r, err = raft.NewRaft(conf, f, logs, stable, snaps, trans)
 	}()
 	<-done

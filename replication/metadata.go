@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 
 	"github.com/fanfold/fanfold/internal/vfs"
 )
@@ -56,8 +57,9 @@ type MetadataGroup struct {
 
 	mu struct {
 		sync.Mutex
-		raft *raft.Raft
-		bolt *raftboltdb.BoltStore
+		raft    *raft.Raft
+		bolt    *raftboltdb.BoltStore
+		stopped chan struct{} // closed when raft, not nil, has been shut down
 	}
 }
 
@@ -90,11 +92,7 @@ func OpenMetadata(ctx context.Context, cfg MetadataConfig) (*MetadataGroup, erro
 // start opens the store and starts a Raft instance over it.
 func (g *MetadataGroup) start() error {
 	path := filepath.Join(g.cfg.Dir, "raft.db")
-	bolt, err := raftboltdb.New(raftboltdb.Options{
-		Path:                    path,
-		BoltOptions:             &bbolt.Options{Timeout: boltLockTimeout},
-		MsgpackUseNewTimeFormat: true,
-	})
+	bolt, err := openBolt(path)
 	if err != nil {
 		return fmt.Errorf("open metadata %s: %w", path, err)
 	}
@@ -107,10 +105,24 @@ func (g *MetadataGroup) start() error {
 		return fmt.Errorf("start metadata group: %w", err)
 	}
 	g.mu.Lock()
-	g.mu.raft, g.mu.bolt = r, bolt
+	g.mu.raft, g.mu.bolt, g.mu.stopped = r, bolt, make(chan struct{})
 	g.mu.Unlock()
 	trans.stand()
 	return nil
+}
+
+// openBolt opens the store. bbolt panics over a damaged page.
+func openBolt(path string) (bolt *raftboltdb.BoltStore, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			bolt, err = nil, fmt.Errorf("file is damaged: %v", p)
+		}
+	}()
+	return raftboltdb.New(raftboltdb.Options{
+		Path:                    path,
+		BoltOptions:             &bbolt.Options{Timeout: boltLockTimeout},
+		MsgpackUseNewTimeFormat: true,
+	})
 }
 
 func (g *MetadataGroup) startRaft(st *metadataStore, snaps *snapshotStore, trans *loneTransport) (*raft.Raft, error) {
@@ -135,7 +147,11 @@ func (g *MetadataGroup) startRaft(st *metadataStore, snaps *snapshotStore, trans
 		}
 	}
 	st.live = true
-	return raft.NewRaft(c, metadataFSM{g.cfg.Machine}, st, st, snaps, trans)
+	r, err := newRaft(c, metadataFSM{g.cfg.Machine}, st, st, snaps, trans)
+	if errors.Is(err, errRaftEnded) {
+		err = <-g.failed
+	}
+	return r, err
 }
 
 // awaitLeader waits until this node leads and has applied all of the log.
@@ -160,7 +176,7 @@ func (g *MetadataGroup) awaitLeader(ctx context.Context) error {
 // applied it here.
 func (g *MetadataGroup) Propose(ctx context.Context, command []byte) (any, error) {
 	g.mu.Lock()
-	r := g.mu.raft
+	r, stopped := g.mu.raft, g.mu.stopped
 	g.mu.Unlock()
 	if r == nil {
 		return nil, ErrMetadataUnavailable
@@ -169,15 +185,25 @@ func (g *MetadataGroup) Propose(ctx context.Context, command []byte) (any, error
 	if deadline, ok := ctx.Deadline(); ok {
 		timeout = max(time.Until(deadline), time.Millisecond)
 	}
-	f := r.Apply(command, timeout)
-	answered := make(chan error, 1)
-	go func() { answered <- f.Error() }()
+	type answer struct {
+		response any
+		err      error
+	}
+	answered := make(chan answer, 1)
+	go func() {
+		f := r.Apply(command, timeout) // may wait for raft to take it
+		err := f.Error()
+		answered <- answer{f.Response(), err}
+	}()
 	select {
-	case err := <-answered:
-		if err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrMetadataUnavailable, err)
+	case a := <-answered:
+		if a.err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrMetadataUnavailable, a.err)
 		}
-		return f.Response(), nil
+		return a.response, nil
+	case <-stopped:
+		// raft answers some of what it had only if it lives on.
+		return nil, ErrMetadataUnavailable
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -210,13 +236,18 @@ func (g *MetadataGroup) run(ctx context.Context) {
 
 func (g *MetadataGroup) stopInstance() {
 	g.mu.Lock()
-	r, bolt := g.mu.raft, g.mu.bolt
+	r, bolt, stopped := g.mu.raft, g.mu.bolt, g.mu.stopped
 	g.mu.raft, g.mu.bolt = nil, nil
 	g.mu.Unlock()
 	if r == nil {
 		return
 	}
 	_ = r.Shutdown().Error() // always nil
+	close(stopped)
+	select {
+	case <-g.failed: // of the instance that ended
+	default:
+	}
 	if err := bolt.Close(); err != nil {
 		g.cfg.Logger.Warn("close metadata failed", "error", err)
 	}
@@ -247,6 +278,16 @@ func (s *metadataStore) end(err error) error {
 	}
 	runtime.Goexit()
 	return nil
+}
+
+// GetLog ends raft's goroutine where it would panic. raft.ErrLogNotFound it
+// understands.
+func (s *metadataStore) GetLog(index uint64, l *raft.Log) error {
+	err := s.BoltStore.GetLog(index, l)
+	if errors.Is(err, raft.ErrLogNotFound) || errors.Is(err, berrors.ErrDatabaseNotOpen) {
+		return err // raft's metrics may ask once more behind the end
+	}
+	return s.end(err)
 }
 
 func (s *metadataStore) StoreLog(l *raft.Log) error    { return s.end(s.BoltStore.StoreLog(l)) }

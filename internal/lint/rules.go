@@ -36,7 +36,6 @@ var rules = []rule{
 	{tree: "bench", imports: []string{"client", "internal"}},
 	{tree: "internal", imports: []string{}},
 	{tree: "internal/simtest", any: true},
-	{tree: "internal/deps", any: true},
 }
 
 // confined names the modules that only some trees import, tests included
@@ -49,13 +48,13 @@ var confined = []struct {
 }{
 	{
 		path:     "github.com/hashicorp/raft",
-		trees:    []string{"replication", "internal/deps"},
+		trees:    []string{"replication"},
 		testsToo: true,
 		why:      "only replication knows the Raft library",
 	},
 	{
 		path:     "github.com/spf13/",
-		trees:    []string{"cmd", "interop", "internal/deps"},
+		trees:    []string{"cmd", "interop"},
 		testsToo: true,
 		why:      "flags and configuration files end in cmd",
 	},

@@ -16,11 +16,13 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/fanfold/fanfold/cluster"
 	"github.com/fanfold/fanfold/cluster/configs"
 	"github.com/fanfold/fanfold/internal/vfs"
 	"github.com/fanfold/fanfold/log"
+	"github.com/fanfold/fanfold/protocol"
 	"github.com/fanfold/fanfold/replication"
 )
 
@@ -158,7 +160,12 @@ func newClusterID() string {
 // metadataMachine is the node's cluster.Machine as the metadata group sees it.
 type metadataMachine struct{ n *LocalNode }
 
+// Apply is called again with old commands where the group was started anew
+// after its disk had failed: they are in the image.
 func (m metadataMachine) Apply(index uint64, command []byte) any {
+	if index <= m.n.machine.Image().Index() {
+		return cluster.Result{}
+	}
 	result := m.n.machine.Apply(index, command)
 	if errors.Is(result.Err, cluster.ErrUnknownCommand) || errors.Is(result.Err, cluster.ErrCorruptCommand) {
 		m.n.opts.Logger.Error("metadata command not understood: changes stop here; run a newer fanfold", "index", index, "error", result.Err)
@@ -169,7 +176,15 @@ func (m metadataMachine) Apply(index uint64, command []byte) any {
 
 func (m metadataMachine) Snapshot() []byte { return m.n.machine.Snapshot() }
 
+// Restore never goes back, for the same reason.
 func (m metadataMachine) Restore(state []byte) error {
+	restored := cluster.NewMachine()
+	if err := restored.Restore(state); err != nil {
+		return err
+	}
+	if restored.Image().Index() < m.n.machine.Image().Index() {
+		return nil
+	}
 	defer m.n.notify()
 	return m.n.machine.Restore(state)
 }
@@ -198,12 +213,16 @@ func (n *LocalNode) Configs() configs.BrokerConfig {
 // Propose changes the metadata.
 func (n *LocalNode) Propose(ctx context.Context, cmd cluster.Command) (cluster.Result, error) {
 	answer, err := n.metadata.Propose(ctx, cluster.Encode(cmd))
+	result, ok := answer.(cluster.Result)
+	if err == nil && !ok {
+		err = replication.ErrMetadataUnavailable
+	}
+	if errors.Is(err, replication.ErrMetadataUnavailable) {
+		// Of one voter it is the disk's fault. Clients try this code again.
+		return cluster.Result{}, protocol.Errorf(kerr.KafkaStorageError, "%v", err)
+	}
 	if err != nil {
 		return cluster.Result{}, err
-	}
-	result, ok := answer.(cluster.Result)
-	if !ok {
-		return cluster.Result{}, replication.ErrMetadataUnavailable
 	}
 	return result, result.Err
 }

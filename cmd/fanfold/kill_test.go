@@ -18,6 +18,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/fanfold/fanfold/internal/history"
 )
@@ -148,7 +149,7 @@ type load struct {
 
 	file    *os.File
 	history *history.Recorder
-	clients atomic.Uint32 // clients so far
+	clients atomic.Uint32   // clients so far
 	ctx     context.Context // ends when clients shall end what they do
 	stop    context.CancelFunc
 	life    context.Context // ends when they shall give up
@@ -363,11 +364,11 @@ func (l *load) send(c *kgo.Client, p producer, client uint32, v history.Value, t
 	r := &kgo.Record{Topic: topic, Partition: partition, Key: fmt.Appendf(nil, "key-%d", key), Value: history.AppendPayload(nil, v, size)}
 	c.Produce(context.Background(), r, func(r *kgo.Record, err error) {
 		switch {
+		case !p.idempotent && p.acks == 0:
+			op.Outcome, op.Offset = history.Unknown, -1 // with an error or without
 		case err != nil:
 			op.Outcome, op.Offset = history.Unknown, -1
 			l.complain("client %d: %s-%d: %v", client, topic, partition, err)
-		case !p.idempotent && p.acks == 0:
-			op.Outcome, op.Offset = history.Unknown, -1
 		default:
 			op.Offset = r.Offset
 			l.produced.Add(1)
@@ -562,7 +563,7 @@ func (l *load) churn(topic string, client uint32, random *rand.Rand) {
 		if !l.churnCreate(admin, topic) {
 			return
 		}
-		id := l.describe(admin, topic, true)
+		id := l.describe(c, topic, true)
 		if before, seen := ids[id]; seen && id != (kadm.TopicID{}) {
 			l.complain("topic %s has the id that it had in generation %d, in generation %d", topic, before, generation)
 		}
@@ -581,7 +582,7 @@ func (l *load) churn(topic string, client uint32, random *rand.Rand) {
 			if !pause(l.ctx, time.Duration(random.IntN(200))*time.Millisecond) {
 				return
 			}
-			l.describe(admin, topic, false)
+			l.describe(c, topic, false)
 		}
 	}
 }
@@ -626,18 +627,28 @@ func (l *load) churnDelete(admin *kadm.Client, topic string) bool {
 }
 
 // describe returns a topic's id, and complains if the topic is not there, or
-// is there although it should not be. No id is no answer.
-func (l *load) describe(admin *kadm.Client, topic string, wanted bool) kadm.TopicID {
+// is there although it should not be. No id is no answer. (The clients' own
+// listings may come from what they were told a moment ago.)
+func (l *load) describe(c *kgo.Client, topic string, wanted bool) kadm.TopicID {
 	ctx, cancel := context.WithTimeout(l.ctx, 5*time.Second)
 	defer cancel()
-	topics, err := admin.ListTopics(ctx)
+	req := kmsg.NewPtrMetadataRequest()
+	asked := kmsg.NewMetadataRequestTopic()
+	asked.Topic = &topic
+	req.Topics = append(req.Topics, asked)
+	resp, err := req.RequestWith(ctx, c)
 	if err != nil {
 		return kadm.TopicID{}
 	}
-	if topics.Has(topic) != wanted {
-		l.complain("topic %s: listed is %v, must be %v", topic, !wanted, wanted)
+	if len(resp.Topics) != 1 {
+		l.complain("topic %s: the broker answers with %d topics", topic, len(resp.Topics))
+		return kadm.TopicID{}
 	}
-	return topics[topic].ID
+	err = kerr.ErrorForCode(resp.Topics[0].ErrorCode)
+	if missing := errors.Is(err, kerr.UnknownTopicOrPartition); missing == wanted || err != nil && !missing {
+		l.complain("topic %s, which is %s: %v", topic, map[bool]string{true: "there", false: "deleted"}[wanted], err)
+	}
+	return resp.Topics[0].TopicID
 }
 
 // churnFill writes records and waits until they are acknowledged.

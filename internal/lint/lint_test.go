@@ -67,6 +67,7 @@ func TestRulesFindWhatBreaksThem(t *testing.T) {
 		"no note":                {"log/a.go", doc + "// m" + note + "s\nvar s = \"" + note + "\"\n", ""},
 		"sleep":                  {"log/a_test.go", doc + "import \"time\"\nfunc f() { time.Sleep(1) }\n", "log/a_test.go:4: a test sleeps"},
 		"renamed sleep":          {"log/a_test.go", doc + "import t \"time\"\nvar f = t.Sleep\n", "log/a_test.go:4: a test sleeps"},
+		"sleep in virtual time":  {"log/a_test.go", doc + "import (\n\"time\"\n\"testing/synctest\"\n)\nfunc f() { synctest.Test(nil, nil); time.Sleep(1) }\n", ""},
 		"another sleep":          {"log/a_test.go", doc + "import \"time\"\nvar _ = time.Now\nvar f = clock.Sleep\n", ""},
 		"sleep in no test":       {"log/a.go", doc + "import \"time\"\nvar f = time.Sleep\n", ""},
 		"test data":              {"log/testdata/a.go", "package util\n", ""},

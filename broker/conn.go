@@ -107,6 +107,7 @@ func (c *conn) serve() {
 	err := c.readRequests()
 	var bad *badInput
 	if errors.As(err, &bad) {
+		c.srv.metrics.hostile.Inc()
 		c.srv.hostile.log(c.nc.RemoteAddr().String(), bad.cause)
 	} else if !errors.Is(err, io.EOF) {
 		c.srv.log.Debug("connection ends", "peer", c.nc.RemoteAddr().String(), "cause", err)

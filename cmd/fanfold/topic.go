@@ -1,11 +1,13 @@
 package main
 
 import (
+	"encoding/base64"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kadm"
 
 	"github.com/fanfold/fanfold/internal/units"
 )
@@ -119,3 +121,7 @@ func plural(n int64, one string) string {
 	}
 	return units.FormatCount(n) + " " + one + "s"
 }
+
+// topicID writes a topic's id as Kafka's own tools do: URL-safe base64 without
+// padding.
+func topicID(id kadm.TopicID) string { return base64.RawURLEncoding.EncodeToString(id[:]) }

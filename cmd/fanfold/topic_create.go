@@ -118,7 +118,7 @@ func (a *app) createTopics(ctx context.Context, c *client, f *createTopicFlags, 
 			if f.validateOnly {
 				t.Result = "valid"
 			} else if r.ID != (kadm.TopicID{}) {
-				t.ID = r.ID.String()
+				t.ID = topicID(r.ID)
 			}
 			results = append(results, t)
 		}

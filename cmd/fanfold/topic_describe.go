@@ -136,7 +136,7 @@ func gatherTopics(ctx context.Context, c *client, details kadm.TopicDetails, nam
 		d := details[name]
 		t := describedTopic{Name: name, Internal: d.IsInternal, Replicas: d.Partitions.NumReplicas(), Configs: []describedConfig{}}
 		if d.ID != (kadm.TopicID{}) {
-			t.ID = d.ID.String()
+			t.ID = topicID(d.ID)
 		}
 		for _, p := range d.Partitions.Sorted() {
 			dp := describePartition(p)

@@ -74,7 +74,7 @@ func matchTopics(topics kadm.TopicDetails, pattern string, internal bool) []list
 		}
 		l := listedTopic{Name: t.Topic, Internal: t.IsInternal, Partitions: len(t.Partitions), Replicas: t.Partitions.NumReplicas()}
 		if t.ID != (kadm.TopicID{}) {
-			l.ID = t.ID.String()
+			l.ID = topicID(t.ID)
 		}
 		if t.Err != nil {
 			l.Error = protocolText(t.Err, "")

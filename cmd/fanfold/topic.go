@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
 
+	"github.com/fanfold/fanfold/cluster/configs"
 	"github.com/fanfold/fanfold/internal/units"
 )
 
@@ -30,22 +31,12 @@ and a set of configs, which have Kafka's names.`,
 	return cmd
 }
 
-// topicConfigs are Kafka's topic configs, for the completion of -c.
-var topicConfigs = []string{
-	"cleanup.policy", "compression.type", "delete.retention.ms", "file.delete.delay.ms", "flush.messages",
-	"flush.ms", "index.interval.bytes", "max.compaction.lag.ms", "max.message.bytes",
-	"message.timestamp.after.max.ms", "message.timestamp.before.max.ms", "message.timestamp.type",
-	"min.cleanable.dirty.ratio", "min.compaction.lag.ms", "min.insync.replicas", "preallocate",
-	"retention.bytes", "retention.ms", "segment.bytes", "segment.index.bytes", "segment.jitter.ms",
-	"segment.ms", "unclean.leader.election.enable",
-}
-
 // completeConfigs completes the name of a config, with an = behind it if a
 // value must follow.
 func completeConfigs(cmd *cobra.Command, flag, suffix string) {
 	var names []string
-	for _, name := range topicConfigs {
-		names = append(names, name+suffix)
+	for _, def := range configs.All(configs.Topic) {
+		names = append(names, def.Name+suffix)
 	}
 	// The error is a flag that does not exist; callers have just added it.
 	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoSpace|cobra.ShellCompDirectiveNoFileComp))

@@ -55,6 +55,10 @@ type MetadataGroup struct {
 	stop   context.CancelFunc
 	done   chan struct{}
 
+	// applied is the newest index that the machine has applied. It belongs to
+	// raft's FSM goroutine, of which there is one at a time.
+	applied uint64
+
 	mu struct {
 		sync.Mutex
 		raft    *raft.Raft
@@ -136,6 +140,8 @@ func (g *MetadataGroup) startRaft(st *metadataStore, snaps *snapshotStore, trans
 	c.TrailingLogs = metadataTrailingLogs
 	c.NoLegacyTelemetry = true
 	c.Logger = newRaftLogger(g.cfg.Logger)
+	// An instance after a failure finds the machine ahead of any snapshot.
+	c.NoSnapshotRestoreOnStart = g.applied > 0
 	exists, err := raft.HasExistingState(st, st, snaps)
 	if err != nil {
 		return nil, err
@@ -147,7 +153,7 @@ func (g *MetadataGroup) startRaft(st *metadataStore, snaps *snapshotStore, trans
 		}
 	}
 	st.live = true
-	r, err := newRaft(c, metadataFSM{g.cfg.Machine}, st, st, snaps, trans)
+	r, err := newRaft(c, &metadataFSM{g: g, m: g.cfg.Machine}, st, st, snaps, trans)
 	if errors.Is(err, errRaftEnded) {
 		err = <-g.failed
 	}
@@ -297,16 +303,27 @@ func (s *metadataStore) SetUint64(k []byte, v uint64) error {
 }
 func (s *metadataStore) Set(k, v []byte) error { return s.end(s.BoltStore.Set(k, v)) }
 
-// metadataFSM is raft's view of a MetadataMachine.
-type metadataFSM struct{ m MetadataMachine }
+// metadataFSM is one Raft instance's view of the machine. The machine outlives
+// it: what it has applied is not applied again when raft reads the log anew.
+type metadataFSM struct {
+	g    *MetadataGroup
+	m    MetadataMachine
+	seen uint64 // newest index that this instance has brought
+}
 
-var _ raft.BatchingFSM = metadataFSM{}
+var _ raft.BatchingFSM = (*metadataFSM)(nil)
 
-func (f metadataFSM) Apply(l *raft.Log) any { return f.m.Apply(l.Index, l.Data) }
+// Apply is never called by raft beside ApplyBatch.
+func (f *metadataFSM) Apply(l *raft.Log) any { return f.ApplyBatch([]*raft.Log{l})[0] }
 
-func (f metadataFSM) ApplyBatch(logs []*raft.Log) []any {
+func (f *metadataFSM) ApplyBatch(logs []*raft.Log) []any {
 	results := make([]any, len(logs))
 	for i, l := range logs {
+		f.seen = l.Index
+		if l.Index <= f.g.applied {
+			continue
+		}
+		f.g.applied = l.Index
 		if l.Type == raft.LogCommand {
 			results[i] = f.m.Apply(l.Index, l.Data)
 		}
@@ -314,9 +331,16 @@ func (f metadataFSM) ApplyBatch(logs []*raft.Log) []any {
 	return results
 }
 
-func (f metadataFSM) Snapshot() (raft.FSMSnapshot, error) { return fsmSnapshot(f.m.Snapshot()), nil }
+// Snapshot refuses while the machine is ahead of this instance: raft would give
+// the state too low an index.
+func (f *metadataFSM) Snapshot() (raft.FSMSnapshot, error) {
+	if f.seen < f.g.applied {
+		return nil, fmt.Errorf("raft has brought entry %d, the state is of %d", f.seen, f.g.applied)
+	}
+	return fsmSnapshot(f.m.Snapshot()), nil
+}
 
-func (f metadataFSM) Restore(r io.ReadCloser) error {
+func (f *metadataFSM) Restore(r io.ReadCloser) error {
 	defer r.Close()
 	state, err := io.ReadAll(r)
 	if err != nil {

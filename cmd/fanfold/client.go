@@ -51,12 +51,27 @@ func (a *app) connect(ctx context.Context, opts ...kgo.Opt) (*client, error) {
 		kgo.RequestTimeoutOverhead(max(min(a.timeout, 10*time.Second), 100*time.Millisecond)),
 		kgo.MetadataMinAge(250 * time.Millisecond),
 	}
-	cl, err := kgo.NewClient(append(base, opts...)...)
+	if err := c.ping(ctx, base); err != nil {
+		return nil, err
+	}
+	// A broker that closes a connection before the first answer is, from here
+	// on, one that stops or starts.
+	cl, err := kgo.NewClient(append(append(base, kgo.AlwaysRetryEOF()), opts...)...)
 	if err != nil {
 		return nil, usagef("%s", err)
 	}
 	c.Client, c.admin = cl, kadm.NewClient(cl)
-	pinging, cancel := context.WithTimeout(ctx, min(connectTimeout, a.timeout))
+	return c, nil
+}
+
+// ping waits for a broker's first answer, on connections of its own.
+func (c *client) ping(ctx context.Context, opts []kgo.Opt) error {
+	cl, err := kgo.NewClient(opts...)
+	if err != nil {
+		return usagef("%s", err)
+	}
+	defer cl.Close()
+	pinging, cancel := context.WithTimeout(ctx, min(connectTimeout, c.app.timeout))
 	defer cancel()
 	stop := context.AfterFunc(pinging, c.giveUp)
 	err = cl.Ping(pinging)
@@ -64,16 +79,15 @@ func (a *app) connect(ctx context.Context, opts ...kgo.Opt) (*client, error) {
 		c.dialing.Lock()
 		c.dialing.ready, c.dialing.early = true, nil
 		c.dialing.Unlock()
-		return c, nil
+		return nil
 	}
 	if err == nil {
 		err = pinging.Err()
 	}
-	cl.Close()
 	if ctx.Err() != nil {
-		return nil, errInterrupted
+		return errInterrupted
 	}
-	return nil, c.unreachable(pinging, err)
+	return c.unreachable(pinging, err)
 }
 
 // giveUp closes what was dialed before the first answer: the handshake of a

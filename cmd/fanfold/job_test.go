@@ -34,10 +34,14 @@ func TestGoSourceTreeThroughTheBroker(t *testing.T) {
 		s := newServer(t)
 		s.start()
 		s.createTopic("src", jobPartitions)
-		done := make(chan struct{})
+		done, read := make(chan struct{}), make(chan struct{})
 		go func() {
 			defer close(done)
 			s.produceTree(t, tree, lines, "--batch-bytes", "8KiB", "--linger", "1ms")
+		}()
+		go func() {
+			defer close(read)
+			s.followRecords(t, lines)
 		}()
 		for part := int64(1); part <= 2; part++ {
 			if !s.awaitRecords("src", lines*part/3, done) {
@@ -48,8 +52,37 @@ func TestGoSourceTreeThroughTheBroker(t *testing.T) {
 			s.start()
 		}
 		<-done
+		<-read
 		s.rebuildTree(t, tree)
 	})
+}
+
+// followRecords reads so many records as they come by the program's own verb:
+// of each partition all in order, each once.
+func (s *server) followRecords(t *testing.T, records int64) {
+	args := []string{"consume", "src", "-n", fmt.Sprint(records), "-q", "-f", `%p %o\n`, "--brokers", s.address}
+	var out, complaints bytes.Buffer
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	if status := run(ctx, args, strings.NewReader(""), &out, &complaints); status != exitOK {
+		t.Errorf("fanfold %q: status %d: %s", args, status, complaints.String())
+		return
+	}
+	next := map[int]int64{}
+	var got int64
+	for line := range strings.Lines(out.String()) {
+		var partition int
+		var offset int64
+		if _, err := fmt.Sscan(line, &partition, &offset); err != nil || offset != next[partition] {
+			t.Errorf("consumed %q, %v; offset %d comes next", line, err, next[partition])
+			return
+		}
+		next[partition]++
+		got++
+	}
+	if got != records {
+		t.Errorf("%d of %d records were consumed", got, records)
+	}
 }
 
 // goSource is the tree to send.

@@ -176,6 +176,7 @@ func (s *server) client(opts ...kgo.Opt) *kgo.Client {
 func (s *server) newClient(opts ...kgo.Opt) (*kgo.Client, error) {
 	return kgo.NewClient(append([]kgo.Opt{
 		kgo.SeedBrokers(s.address),
+		kgo.AlwaysRetryEOF(),
 		kgo.MetadataMinAge(20 * time.Millisecond),
 		kgo.RetryBackoffFn(func(int) time.Duration { return 20 * time.Millisecond }),
 		kgo.RequestTimeoutOverhead(5 * time.Second),

@@ -416,7 +416,7 @@ func TestGroupVotesFail(t *testing.T) {
 // Errors at any operation of a run: nothing is acknowledged that a crash right
 // after the run does not keep.
 func TestGroupErrorAtAnyOperation(t *testing.T) {
-	for seed := range uint64(120) {
+	for seed := range crashSeeds(t, 120) {
 		synctest.Test(t, func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 3))
 			mem := newMem(t)

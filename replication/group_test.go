@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -238,8 +240,23 @@ func kindFor(a *ask) log.Kind {
 	return KindBatch
 }
 
+// crashSeeds is how many seeds a crash test takes: as many times more as
+// FANFOLD_REPLICATION_CRASHES says, which .ci/run sets.
+func crashSeeds(t *testing.T, n uint64) uint64 {
+	t.Helper()
+	text := os.Getenv("FANFOLD_REPLICATION_CRASHES")
+	if text == "" {
+		return n
+	}
+	times, err := strconv.ParseUint(text, 10, 32)
+	if err != nil {
+		t.Fatalf("FANFOLD_REPLICATION_CRASHES: %v", err)
+	}
+	return n * times
+}
+
 func TestGroupCrashes(t *testing.T) {
-	for seed := range uint64(150) {
+	for seed := range crashSeeds(t, 150) {
 		crashRun(t, seed, withSegments(1500))
 	}
 }
@@ -248,7 +265,7 @@ func TestGroupCrashes(t *testing.T) {
 // never comes back with state about entries that are gone.
 func TestGroupRelaxedCrashes(t *testing.T) {
 	configs := []testConfig{withSegments(1000), withFlush(FlushPolicy{Messages: 1000})}
-	for seed := range uint64(60) {
+	for seed := range crashSeeds(t, 60) {
 		rng := rand.New(rand.NewPCG(seed, 13))
 		mem := newMem(t)
 		var mu sync.Mutex // of crashes and rng

@@ -153,11 +153,14 @@ func admin(t *testing.T, b *broker.Broker) *kadm.Client {
 }
 
 // newTopic creates a topic that takes records of up to 2 MiB (a line of Go's
-// source is 1.4 MB long), and deletes it after the test.
+// source is 1.4 MB long) and keeps them, and deletes it after the test.
 func newTopic(t *testing.T, b *broker.Broker, name string, partitions int32) string {
 	t.Helper()
 	adm := admin(t, b)
-	configs := map[string]*string{"max.message.bytes": kadm.StringPtr("2162688")}
+	configs := map[string]*string{
+		"max.message.bytes": kadm.StringPtr("2162688"),
+		"retention.ms":      kadm.StringPtr("-1"), // some records have timestamps of long ago
+	}
 	if _, err := adm.CreateTopic(t.Context(), partitions, 1, configs, name); err != nil {
 		t.Fatalf("create topic %s: %v", name, err)
 	}

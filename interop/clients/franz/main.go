@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -87,18 +88,23 @@ func (client) Consume(ctx context.Context, o driver.Options, add func(driver.Rec
 		return err
 	}
 	defer cl.Close()
-	ends, err := kadm.NewClient(cl).ListEndOffsets(ctx, o.Topic)
+	adm := kadm.NewClient(cl)
+	starts, err := adm.ListStartOffsets(ctx, o.Topic)
 	if err != nil {
 		return err
 	}
-	if err := ends.Error(); err != nil {
+	ends, err := adm.ListEndOffsets(ctx, o.Topic)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(starts.Error(), ends.Error()); err != nil {
 		return err
 	}
 	left := map[int32]int64{}
 	offsets := map[int32]kgo.Offset{}
 	ends.Each(func(e kadm.ListedOffset) {
 		offsets[e.Partition] = kgo.NewOffset().AtStart()
-		if e.Offset > 0 {
+		if first, _ := starts.Lookup(o.Topic, e.Partition); e.Offset > first.Offset {
 			left[e.Partition] = e.Offset
 		}
 	})

@@ -88,7 +88,7 @@ public final class Driver {
             c.assign(partitions);
             c.seekToBeginning(partitions);
             Map<TopicPartition, Long> ends = new HashMap<>(c.endOffsets(partitions));
-            ends.values().removeIf(end -> end == 0);
+            ends.entrySet().removeAll(c.beginningOffsets(partitions).entrySet()); // partitions without a record
             while (!ends.isEmpty()) {
                 for (ConsumerRecord<byte[], byte[]> r : c.poll(Duration.ofSeconds(1))) {
                     TopicPartition tp = new TopicPartition(r.topic(), r.partition());

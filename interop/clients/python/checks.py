@@ -13,7 +13,7 @@ from confluent_kafka.admin import (
     OffsetSpec,
 )
 
-T = 1_700_000_000_000
+T = int(time.time() * 1000) - 600_000
 TIMEOUT = 30
 
 

@@ -111,7 +111,11 @@ func (client) Consume(ctx context.Context, o driver.Options, add func(driver.Rec
 
 func consumePartition(ctx context.Context, cl sarama.Client, consumer sarama.Consumer, topic string, p int32, add func(driver.Record) error) error {
 	end, err := cl.GetOffset(topic, p, sarama.OffsetNewest)
-	if err != nil || end == 0 {
+	if err != nil {
+		return err
+	}
+	first, err := cl.GetOffset(topic, p, sarama.OffsetOldest)
+	if err != nil || first == end {
 		return err
 	}
 	pc, err := consumer.ConsumePartition(topic, p, sarama.OffsetOldest)

@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -132,7 +134,7 @@ func (c *comparison) rounds(ctx context.Context, w *workload, contenders []*cont
 			}
 		}
 	}
-	if w.warm {
+	if w.warm && c.warmRun > 0 {
 		for _, s := range contenders {
 			t := turnOf(s, 0)
 			t.settings.duration = c.warmRun

@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command compare measures Fanfold beside Apache Kafka, NATS JetStream and the
 // floor (bench/floor) on one machine, in one run: a number without its rival
 // from the same minutes says little on a machine that others share.

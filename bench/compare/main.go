@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -34,12 +36,14 @@ type options struct {
 	settings
 	workloads, systems string
 	out, dir           string
+	touch              int64
 	list, report, keep bool
+	quick              bool
 }
 
 func parse(args []string) (options, error) {
 	var o options
-	fill, read := "10GiB", "2GiB"
+	fill, read, touch := "10GiB", "2GiB", "0"
 	flags := flag.NewFlagSet("compare", flag.ContinueOnError)
 	flags.StringVar(&o.workloads, "workloads", "all", "`NAMES` of workloads, with commas")
 	flags.StringVar(&o.systems, "systems", "all", "`NAMES` of systems, with commas")
@@ -49,6 +53,8 @@ func parse(args []string) (options, error) {
 	flags.DurationVar(&o.warmRun, "warm-run", 8*time.Second, "the run that warms each system up, before the first round")
 	flags.StringVar(&fill, "fill", fill, "`SIZE` of the data for start and recovery")
 	flags.StringVar(&read, "read", read, "`SIZE` of the data for reading")
+	flags.StringVar(&touch, "touch", touch, "`SIZE` of memory to use once before anything is measured: on a virtual machine, the first use of a page is the host's work")
+	flags.BoolVar(&o.quick, "quick", false, "check that every workload works, with little data and one short round: the numbers say nothing")
 	flags.StringVar(&o.out, "out", "bench/results", "`DIRECTORY` of the results")
 	flags.StringVar(&o.dir, "dir", "", "`DIRECTORY` for the servers' data, on the disk to measure (default: a new one under the system's for temporary files)")
 	flags.BoolVar(&o.keep, "keep", false, "keep the servers' data and output")
@@ -57,16 +63,21 @@ func parse(args []string) (options, error) {
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
-	var err1, err2 error
+	if o.quick {
+		o.runs, o.duration, o.warmup, o.warmRun = 1, time.Second, 100*time.Millisecond, 0
+		fill, read = "32MiB", "32MiB"
+	}
+	var err1, err2, err3 error
 	o.fillBytes, err1 = units.ParseBytes(fill)
 	o.readBytes, err2 = units.ParseBytes(read)
+	o.touch, err3 = units.ParseBytes(touch)
 	if o.runs < 1 || o.duration <= 0 {
 		return o, errors.New("-runs and -duration must be above 0")
 	}
 	if flags.NArg() > 0 {
 		return o, fmt.Errorf("%q is no flag", flags.Arg(0))
 	}
-	return o, errors.Join(err1, err2)
+	return o, errors.Join(err1, err2, err3)
 }
 
 func run(ctx context.Context, args []string, out io.Writer) error {
@@ -97,6 +108,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	defer c.close()
+	if err := touchMemory(o.touch); err != nil {
+		return err
+	}
 	var failed []error
 	for _, w := range chosen {
 		if err := c.workload(ctx, &w); err != nil {

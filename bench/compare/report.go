@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -5,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -106,7 +109,15 @@ func summarize(out io.Writer, w *workload, r *results) {
 // it gave.
 const notes = "notes.md"
 
-// writeReport writes plots and RESULTS.md beside the results' directory.
+// reportPath is beside a directory that is named results, and otherwise in it.
+func reportPath(dir string) (path, plots string) {
+	if dir = filepath.Clean(dir); filepath.Base(dir) == "results" {
+		return filepath.Join(filepath.Dir(dir), "RESULTS.md"), "results/"
+	}
+	return filepath.Join(dir, "RESULTS.md"), ""
+}
+
+// writeReport writes plots and RESULTS.md.
 func writeReport(dir string) error {
 	var all []*results
 	var known []*workload
@@ -139,7 +150,8 @@ func writeReport(dir string) error {
 		return err
 	}
 	b.Write(text)
-	return os.WriteFile(filepath.Join(filepath.Dir(filepath.Clean(dir)), "RESULTS.md"), []byte(b.String()), 0o644)
+	path, _ := reportPath(dir)
+	return os.WriteFile(path, []byte(b.String()), 0o644)
 }
 
 func reportHead(b *strings.Builder, all []*results) {
@@ -236,12 +248,16 @@ func reportWorkload(b *strings.Builder, dir string, w *workload, r *results) {
 		}
 		fmt.Fprintln(b)
 	}
-	for name, why := range r.LeftOut {
-		fmt.Fprintf(b, "\nLeft out: %s (%s).\n", titleOf(name), why)
+	for _, name := range slices.Sorted(maps.Keys(r.LeftOut)) {
+		fmt.Fprintf(b, "\nLeft out: %s (%s).\n", titleOf(name), r.LeftOut[name])
 	}
 	fmt.Fprintln(b)
+	_, plots := reportPath(dir)
 	for _, name := range w.plots {
-		fmt.Fprintf(b, "![%s](%s/%s)\n", metricNamed(name).heading(), filepath.Base(dir), plotFile(w, metricNamed(name)))
+		if _, err := os.Stat(filepath.Join(dir, plotFile(w, metricNamed(name)))); err != nil {
+			continue // nothing was measured of it
+		}
+		fmt.Fprintf(b, "![%s](%s%s)\n", metricNamed(name).heading(), plots, plotFile(w, metricNamed(name)))
 	}
 	fmt.Fprintln(b)
 }

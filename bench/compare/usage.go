@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -25,7 +27,7 @@ type usage struct {
 	writtenBytes int64         // made dirty for storage
 }
 
-// ticks is USER_HZ, which is 100 on all that Linux runs Go on.
+// tick is 1/USER_HZ, which is 100 on all that Linux runs Go on.
 const tick = 10 * time.Millisecond
 
 // usageOf reads /proc.
@@ -138,4 +140,19 @@ func evict(dir string) error {
 		}
 		return unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED)
 	})
+}
+
+// touchMemory uses this much memory and gives it back.
+func touchMemory(bytes int64) error {
+	if bytes == 0 {
+		return nil
+	}
+	b, err := unix.Mmap(-1, 0, int(bytes), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+	if err != nil {
+		return fmt.Errorf("take %d bytes of memory: %w", bytes, err)
+	}
+	for i := 0; i < len(b); i += os.Getpagesize() {
+		b[i] = 1
+	}
+	return unix.Munmap(b)
 }

@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command floor is the least that a broker which syncs what it acknowledges
 // can do on this kernel and disk, to measure real ones against: it reads
 // Kafka's Produce requests, takes the CRC-32C of each batch, writes it to its

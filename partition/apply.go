@@ -210,14 +210,24 @@ func (p *Partition) Failed(err error) {
 	p.changed()
 }
 
-// wake tells the waiting fetches of bytes more.
+// watch is a fetch that waits for more than since.
+type watch struct {
+	Waiter
+	since int64
+}
+
+// wake tells the waiting fetches of bytes more; those that began to wait after
+// the high watermark had moved know them.
 func (p *Partition) wake(bytes int) {
 	p.watch.Lock()
 	p.run.wake = append(p.run.wake[:0], p.watch.waiters...)
 	p.watch.Unlock()
+	hw := p.hw.Load()
 	for i, w := range p.run.wake {
-		w.Advanced(bytes)
-		p.run.wake[i] = nil
+		if bytes == 0 || w.since < hw {
+			w.Advanced(bytes)
+		}
+		p.run.wake[i] = watch{}
 	}
 }
 
@@ -225,7 +235,7 @@ func (p *Partition) wake(bytes int) {
 // where the high watermark is above since already.
 func (p *Partition) Watch(w Waiter, since int64) {
 	p.watch.Lock()
-	p.watch.waiters = append(p.watch.waiters, w)
+	p.watch.waiters = append(p.watch.waiters, watch{w, since})
 	p.watch.Unlock()
 	if p.hw.Load() > since {
 		w.Advanced(int(^uint32(0) >> 1))
@@ -237,10 +247,10 @@ func (p *Partition) Unwatch(w Waiter) {
 	p.watch.Lock()
 	defer p.watch.Unlock()
 	for i, other := range p.watch.waiters {
-		if other == w {
+		if other.Waiter == w {
 			last := len(p.watch.waiters) - 1
 			p.watch.waiters[i] = p.watch.waiters[last]
-			p.watch.waiters[last] = nil
+			p.watch.waiters[last] = watch{}
 			p.watch.waiters = p.watch.waiters[:last]
 			return
 		}

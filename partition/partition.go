@@ -76,7 +76,7 @@ type Partition struct {
 
 	watch struct {
 		sync.Mutex
-		waiters []Waiter
+		waiters []watch
 	}
 
 	// mu is taken before the group's own mutex.
@@ -96,7 +96,7 @@ type Partition struct {
 		stored []*pending
 		done   []*pending
 		moved  []*pendingStart
-		wake   []Waiter
+		wake   []watch
 	}
 }
 

@@ -179,8 +179,12 @@ func (g *MetadataGroup) awaitLeader(ctx context.Context) error {
 }
 
 // Propose commits a command and returns its result, once the machine has
-// applied it here.
+// applied it here. Where ctx ends first the command may still be applied, also
+// behind later ones.
 func (g *MetadataGroup) Propose(ctx context.Context, command []byte) (any, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	g.mu.Lock()
 	r, stopped := g.mu.raft, g.mu.stopped
 	g.mu.Unlock()

@@ -31,6 +31,7 @@ type benchFlags struct {
 	batchBytes  sizeFlag
 	maxInflight int
 	oneByOne    bool
+	roundRobin  bool
 
 	warmup, duration time.Duration
 	readers          int
@@ -125,6 +126,7 @@ room for it.`,
 		func(ctx context.Context, b *benchRun) error { return b.produce(ctx) })
 	f.addLoad(cmd, 0, 5*time.Millisecond)
 	cmd.Flags().IntVar(&f.clients, "clients", 1, "`number` of clients, each with connections of its own")
+	cmd.Flags().BoolVar(&f.roundRobin, "round-robin", false, "each record goes to the next partition, instead of some to one before the next")
 	cmd.Flags().BoolVar(&f.oneByOne, "one-by-one", false, "each client waits for a record's acknowledgement before it sends the next")
 	return cmd
 }
@@ -218,7 +220,7 @@ func (f *benchFlags) load(a *app, topic string) bench.Load {
 	return bench.Load{
 		Brokers: a.brokers, Topic: topic, RecordBytes: int(f.recordBytes), Text: f.text, Clients: f.clients, Rate: f.rate,
 		Acks: f.acks.value, Compression: f.compression.value, Linger: f.linger, BatchBytes: int32(f.batchBytes),
-		InFlight: f.maxInflight, Warmup: f.warmup, Duration: f.duration,
+		InFlight: f.maxInflight, RoundRobin: f.roundRobin, Warmup: f.warmup, Duration: f.duration,
 	}
 }
 

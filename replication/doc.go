@@ -16,8 +16,8 @@
 //
 // Invariants:
 //
-//   - Machine methods are called in the order of the log, each index once a
-//     Raft instance, from one goroutine at a time.
+//   - The Machine's Stored, Apply and Applied are called in the order of the
+//     log, each index once a Raft instance, from one goroutine at a time.
 //   - An entry reaches Apply only when it is durable on a majority (topics
 //     with flush.messages above 1 have relaxed exactly this).
 //   - The store never returns an error into raft where raft would panic or go
@@ -29,8 +29,14 @@
 //   - A replica whose directory is missing, but whose votes are known, is not
 //     started: it would vote as if it remembered.
 //
-// Goroutines: one owner for each Group (run), raft's own three for each
-// instance, one ticker for a Node, and the sync scheduler's.
+// Goroutines: one owner for each Group (run), which joins raft's own three of
+// each instance, the one that starts it, and timers that flush; one owner for a
+// MetadataGroup likewise; one ticker for a Node.
+//
+// What raft may end with Goexit, because a store failed, never runs on the
+// owner: a failed instance is a flag (Group.fail) that the owner looks at first,
+// and whatever it waits for it gives up when the instance's channel broken is
+// closed.
 //
 // Lock order: Group.applyMu, the machine's own mutex, Group.mu.
 package replication

@@ -13,6 +13,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/hashicorp/raft"
+
 	"github.com/fanfold/fanfold/internal/vfs"
 	"github.com/fanfold/fanfold/log"
 )
@@ -416,6 +418,9 @@ func TestGroupDropsBehindSnapshots(t *testing.T) {
 		if l.First() > rep.group.snapshotIndex.Load()+1 {
 			t.Fatalf("first index is %d, the snapshot is of %d", l.First(), rep.group.snapshotIndex.Load())
 		}
+		if _, s := rep.instance(); s.GetLog(1, new(raft.Log)) != raft.ErrLogNotFound {
+			t.Error("a dropped entry is not just not found")
+		}
 		end := l.EndOffset()
 		rep.mustPut(10)
 		rep.close()
@@ -500,6 +505,48 @@ func TestGroupDropsAwaited(t *testing.T) {
 	// Raft still leads: it says so again, as after a loss and a new election.
 	g.leadership(r, s, true)
 	rep.mustPut(10)
+}
+
+// A second voter ends the short way with the entry that names it. Without its
+// vote nothing is committed, and leadership ends: what is stored is dropped, and
+// nobody says that it is acknowledged.
+func TestGroupStepsDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rep := openReplica(t, newMem(t))
+		rep.mustPut(10)
+		term := rep.awaitLeading()
+		r, _ := rep.instance()
+		r.AddVoter("2-1", "2-1", 0, 0)
+		synctest.Wait()
+		if rep.group.lone.Load() {
+			t.Fatal("the group has one voter still")
+		}
+		a, err := rep.propose(term, 7, 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if a.stored != 1 || a.answers != 0 {
+			t.Fatalf("stored %d times, answered %d times", a.stored, a.answers)
+		}
+		<-a.done
+		if !errors.Is(a.err, ErrNotLeader) {
+			t.Errorf("answered with %v", a.err)
+		}
+		if _, err := rep.propose(term, 8, 10); !errors.Is(err, ErrNotLeader) {
+			t.Errorf("proposing as no leader: %v", err)
+		}
+		time.Sleep(time.Hour)
+		if now := r.CurrentTerm(); now != term {
+			t.Errorf("term %d, it was %d", now, term)
+		}
+		for _, e := range rep.requests() {
+			if e.id == 7 {
+				t.Errorf("%+v was applied", e)
+			}
+		}
+		rep.close()
+	})
 }
 
 // What was checked in a term that is over is not in the log, but a void entry

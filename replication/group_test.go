@@ -526,8 +526,11 @@ func TestGroupStepsDown(t *testing.T) {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		if a.stored != 1 || a.answers != 0 {
-			t.Fatalf("stored %d times, answered %d times", a.stored, a.answers)
+		rep.mu.Lock()
+		stored, answers := a.stored, a.answers
+		rep.mu.Unlock()
+		if stored != 1 || answers != 0 {
+			t.Fatalf("stored %d times, answered %d times", stored, answers)
 		}
 		<-a.done
 		if !errors.Is(a.err, ErrNotLeader) {

@@ -10,7 +10,7 @@ import (
 
 // sampleRequest is a request of each key that succeeds, on the topic "sample"
 // of two partitions.
-func sampleRequest(t *testing.T, key, version int16, node *testNode) kmsg.Request {
+func sampleRequest(t testing.TB, key, version int16, node *testNode) kmsg.Request {
 	id := node.Image().Topic("sample").ID
 	name := "sample"
 	switch key {

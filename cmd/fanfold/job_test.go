@@ -15,33 +15,41 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 )
 
-const jobPartitions = 8
+// The longest line of Go's sources, in time/tzdata, has more than a MiB.
+const (
+	jobPartitions = 8
+	jobMaxBytes   = "4194304"
+)
 
 // TestGoSourceTreeThroughTheBroker sends a part of Go's own source tree through
 // a broker process, every line a record, and builds the files again from what
 // is read. FANFOLD_FULL_TREE=1 sends the whole tree, about two million lines.
 func TestGoSourceTreeThroughTheBroker(t *testing.T) {
-	tree := goSource(t)
+	tree, batch := goSource(t)
 	lines := countRecords(t, tree)
 	t.Run("in one go", func(t *testing.T) {
 		s := newServer(t)
 		s.start()
-		s.createTopic("src", jobPartitions)
+		s.createTopic("src", jobPartitions, "max.message.bytes", jobMaxBytes)
 		s.produceTree(t, tree, lines)
 		s.rebuildTree(t, tree)
 	})
 	t.Run("killed half-way", func(t *testing.T) {
 		s := newServer(t)
 		s.start()
-		s.createTopic("src", jobPartitions)
+		s.createTopic("src", jobPartitions, "max.message.bytes", jobMaxBytes)
+		following, stopFollowing := context.WithTimeout(t.Context(), 5*time.Minute)
+		defer stopFollowing()
 		done, read := make(chan struct{}), make(chan struct{})
 		go func() {
 			defer close(done)
-			s.produceTree(t, tree, lines, "--batch-bytes", "8KiB", "--linger", "1ms")
+			if !s.produceTree(t, tree, lines, "--batch-bytes", batch, "--linger", "1ms") {
+				stopFollowing()
+			}
 		}()
 		go func() {
 			defer close(read)
-			s.followRecords(t, lines)
+			s.followRecords(following, t, lines)
 		}()
 		for part := int64(1); part <= 2; part++ {
 			if !s.awaitRecords("src", lines*part/3, done) {
@@ -59,11 +67,9 @@ func TestGoSourceTreeThroughTheBroker(t *testing.T) {
 
 // followRecords reads so many records as they come by the program's own verb:
 // of each partition all in order, each once.
-func (s *server) followRecords(t *testing.T, records int64) {
+func (s *server) followRecords(ctx context.Context, t *testing.T, records int64) {
 	args := []string{"consume", "src", "-n", fmt.Sprint(records), "-q", "-f", `%p %o\n`, "--brokers", s.address}
 	var out, complaints bytes.Buffer
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
-	defer cancel()
 	if status := run(ctx, args, strings.NewReader(""), &out, &complaints); status != exitOK {
 		t.Errorf("fanfold %q: status %d: %s", args, status, complaints.String())
 		return
@@ -85,37 +91,41 @@ func (s *server) followRecords(t *testing.T, records int64) {
 	}
 }
 
-// goSource is the tree to send.
-func goSource(t *testing.T) string {
+// goSource is the tree to send, and the size of batches where it is killed.
+func goSource(t *testing.T) (tree, batchBytes string) {
 	t.Helper()
 	out, err := exec.Command("go", "env", "GOROOT").Output()
 	if err != nil {
 		t.Skipf("Go's own sources are the input, and go env GOROOT gives: %v", err)
 	}
 	src := filepath.Join(strings.TrimSpace(string(out)), "src")
+	// Small batches give a broker that is killed something to be killed in, but
+	// the longest line must fit.
+	batchBytes = jobMaxBytes
 	if os.Getenv("FANFOLD_FULL_TREE") == "" {
-		src = filepath.Join(src, "encoding")
+		src, batchBytes = filepath.Join(src, "encoding"), "8192"
 	}
 	if _, err := os.Stat(src); err != nil {
 		t.Skipf("this Go comes without its sources: %v", err)
 	}
-	return src
+	return src, batchBytes
 }
 
 // produceTree sends a tree by the program's own verb, which must succeed.
-func (s *server) produceTree(t *testing.T, tree string, records int64, flags ...string) {
+func (s *server) produceTree(t *testing.T, tree string, records int64, flags ...string) bool {
 	var out, complaints bytes.Buffer
 	began := time.Now()
 	args := append([]string{"produce", "src", "--tree", tree, "--brokers", s.address, "-o", "json"}, flags...)
 	if status := run(t.Context(), args, strings.NewReader(""), &out, &complaints); status != exitOK {
 		t.Errorf("fanfold %q: status %d: %s", args, status, complaints.String())
-		return
+		return false
 	}
 	summary := decode[produceSummary](t, out.String())
 	if summary.Records != records || summary.Failed != 0 {
 		t.Errorf("%d records of %d were acknowledged, %d failed", summary.Records, records, summary.Failed)
 	}
 	t.Logf("%d records, %d bytes, %d files in %d ms", summary.Records, summary.Bytes, *summary.Files, time.Since(began).Milliseconds())
+	return !t.Failed()
 }
 
 // rebuildTree reads the topic into files, which must be those of the tree.

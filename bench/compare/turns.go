@@ -152,9 +152,16 @@ func producers1000(t *turn) (measured, error) {
 	return t.paced(bench.Load{RecordBytes: 1024, Rate: 1000, Clients: 1000})
 }
 
+// settledWarmup is for loads that touch many new things at first: partitions'
+// files, connections.
+const settledWarmup = 3 * time.Second
+
 // paced writes by a schedule; what it measures is the time to acknowledge.
 func (t *turn) paced(l bench.Load) (measured, error) {
 	l = t.load(l)
+	if t.settings.warmRun > 0 {
+		l.Warmup = max(l.Warmup, settledWarmup)
+	}
 	var s *span
 	s, l.Watch = watch(t.server.pid())
 	r, err := bench.Produce(t.ctx, l)
@@ -235,7 +242,8 @@ const (
 // the same client with readers.
 func consumeTail(t *turn) (measured, error) {
 	writing, w := watch(t.server.pid())
-	alone := t.load(bench.Load{RecordBytes: 1024, Linger: -1, Rate: tailRate, Watch: w})
+	alone := t.load(bench.Load{RecordBytes: 1024, Linger: -1, Rate: tailRate})
+	alone.Watch = w
 	first, err := bench.Produce(t.ctx, alone)
 	if err != nil {
 		return measured{}, err

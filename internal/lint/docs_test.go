@@ -126,9 +126,12 @@ func TestDocumentedSettingsExist(t *testing.T) {
 	page := readText(t, "docs/configuration.md")
 	known := found(page, "`([a-z]+(?:\\.[a-z]+)+)`")
 	for _, document := range documents {
+		if document == "docs/format.md" {
+			continue // its dotted names are files and fields
+		}
 		for name := range found(readText(t, document), "`([a-z]+(?:\\.[a-z]+)+)(?:=[^`]*)?`") {
 			last := name[strings.LastIndex(name, ".")+1:]
-			if known[name] || slices.Contains([]string{"go", "md", "mod", "log", "index", "json", "sh", "db", "properties", "tmp", "yml", "yaml"}, last) {
+			if known[name] || slices.Contains([]string{"go", "md", "mod", "log", "json", "sh", "db", "properties", "yml"}, last) {
 				continue
 			}
 			if name != "transactional.id" { // a client's

@@ -74,7 +74,7 @@ type contender struct {
 func (c *comparison) workload(ctx context.Context, w *workload) (err error) {
 	r := &results{
 		Workload: w.name, Title: w.title, Started: time.Now().Truncate(time.Second), Command: c.command,
-		Machine: describeMachine(ctx, c.work), Versions: map[string]string{}, LeftOut: map[string]string{},
+		Machine: describeMachine(c.work), Versions: map[string]string{}, LeftOut: map[string]string{},
 	}
 	dir := filepath.Join(c.work, w.name)
 	var contenders []*contender

@@ -156,7 +156,7 @@ func writeReport(dir string) error {
 
 func reportHead(b *strings.Builder, all []*results) {
 	fmt.Fprint(b, "# Measured side by side\n\nWritten by `go run ./bench/compare` (see its package comment for how it measures); do not edit. ")
-	fmt.Fprint(b, "Fanfold syncs every acknowledged record. Medians stand before their ranges; a ratio is the median of the ratios in the same round. Every record of every run was read back and compared by count and checksum.\n\n")
+	fmt.Fprint(b, "Fanfold syncs every acknowledged record. Medians stand before their ranges; a ratio is the median of the ratios in the same round. What was acknowledged in a run was read back and compared by count and checksum (of starts and recoveries, after the last round).\n\n")
 	versions := map[string]string{}
 	for _, r := range all {
 		for name, v := range r.Versions {

@@ -4,14 +4,12 @@ package main
 
 import (
 	"bufio"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"math"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -115,7 +113,7 @@ func loadResults(dir, workload string) (*results, error) {
 }
 
 // describeMachine says where the numbers come from; dir is where data is.
-func describeMachine(ctx context.Context, dir string) machine {
+func describeMachine(dir string) machine {
 	m := machine{Cores: runtime.NumCPU(), Go: strings.TrimPrefix(runtime.Version(), "go")}
 	m.CPU = firstField("/proc/cpuinfo", "model name")
 	var name unix.Utsname
@@ -127,13 +125,30 @@ func describeMachine(ctx context.Context, dir string) machine {
 	if unix.Sysinfo(&info) == nil {
 		m.MemoryMiB = int64(info.Totalram) * int64(info.Unit) >> 20
 	}
-	if out, err := exec.CommandContext(ctx, "stat", "-f", "-c", "%T", dir).Output(); err == nil {
-		m.FileSystem = strings.TrimSpace(string(out))
-	}
+	m.FileSystem = fileSystem(dir)
 	if load, err := os.ReadFile("/proc/loadavg"); err == nil {
 		m.LoadBefore = strings.Join(strings.Fields(string(load))[:3], " ")
 	}
 	return m
+}
+
+// fileSystem is the type of the one that a directory is on.
+func fileSystem(dir string) string {
+	mounts, err := os.ReadFile("/proc/mounts")
+	if err != nil {
+		return ""
+	}
+	found, longest := "", 0
+	for line := range strings.Lines(string(mounts)) {
+		f := strings.Fields(line)
+		if len(f) < 3 || len(f[1]) < longest {
+			continue
+		}
+		if f[1] == "/" || dir == f[1] || strings.HasPrefix(dir, f[1]+"/") {
+			found, longest = f[2], len(f[1])
+		}
+	}
+	return found
 }
 
 // firstField is the first value of a key in a file of "key : value" lines.

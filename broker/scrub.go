@@ -40,7 +40,13 @@ func (n *LocalNode) scrubDays() int64 {
 func (n *LocalNode) scrubRate(days int64) int64 {
 	var total int64
 	n.eachReplica(func(r *localReplica) { total += r.part.SizeBytes() })
-	return max(scrubMinRate, total/(days*secondsPerDay))
+	return scrubRateOf(total, days)
+}
+
+// scrubRateOf is total bytes within days, rounded up, in bytes a second.
+func scrubRateOf(total, days int64) int64 {
+	seconds := days * secondsPerDay
+	return max(scrubMinRate, (total+seconds-1)/seconds)
 }
 
 // scrub reads one log. Damage is logged and counted; readers' checksums and

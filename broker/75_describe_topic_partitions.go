@@ -89,6 +89,7 @@ func (s *Server) describedTopic(image *cluster.Image, name string, first, room i
 		p.Partition = number
 		p.LeaderID, p.LeaderEpoch = s.leader(t, number)
 		p.Replicas, p.ISR, p.OfflineReplicas = s.replicas(t, number)
+		p.EligibleLeaderReplicas, p.LastKnownELR = []int32{}, []int32{} // Java's admin client takes no null
 		out.Partitions = append(out.Partitions, p)
 	}
 	if end < count {

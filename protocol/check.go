@@ -22,9 +22,11 @@ func Known(key, version int16) bool {
 // Check walks the body of a request (what follows its header) without
 // allocating, and refuses what kmsg would take far more memory for than it has
 // bytes: truncated bodies, counts that the bytes left cannot hold, more than
-// 1,000,000 elements or 10,000 tagged fields, and bytes left over. An error is
-// an *Error: UNSUPPORTED_VERSION for a key or version that is not Known,
-// INVALID_REQUEST for the rest, naming field and position.
+// 1,000,000 elements or 10,000 tagged fields. An error is an *Error:
+// UNSUPPORTED_VERSION for a key or version that is not Known, INVALID_REQUEST
+// for the rest, naming field and position. Bytes behind the last field are
+// ignored, as Kafka does: librdkafka sends three with every Metadata request
+// for all topics from version 9 on (its issue 5049).
 func Check(key, version int16, body []byte) error {
 	w := walker{body: body}
 	return w.walk(key, version)
@@ -68,12 +70,16 @@ func DecodeInto(req kmsg.Request, body []byte) error {
 	return nil
 }
 
-// checked gives a body that passes Check, without the tagged fields that are
-// not known: kmsg would keep each in a map.
+// checked gives a body that passes Check, to the end of its last field and
+// without the tagged fields that are not known: kmsg would keep each in a map.
 func checked(key, version int16, body []byte) ([]byte, error) {
 	w := walker{body: body}
-	if err := w.walk(key, version); err != nil || w.unknownTags == 0 {
+	if err := w.walk(key, version); err != nil {
 		return body, err
+	}
+	body = body[:w.pos]
+	if w.unknownTags == 0 {
+		return body, nil
 	}
 	w = walker{body: body, strip: true, out: make([]byte, 0, len(body))}
 	err := w.walk(key, version)
@@ -109,9 +115,6 @@ func (w *walker) walk(key, version int16) error {
 	w.flexible = s.flexible
 	if ok := w.shape(&s.body); !ok {
 		return Errorf(kerr.InvalidRequest, "%s v%d: %s", s.name, version, w.err.Message)
-	}
-	if w.pos != len(w.body) {
-		return Errorf(kerr.InvalidRequest, "%s v%d: %d bytes follow the request's %d", s.name, version, len(w.body)-w.pos, w.pos)
 	}
 	return nil
 }

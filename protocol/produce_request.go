@@ -64,9 +64,6 @@ func parseProduce(version int16, body []byte, req *ProduceRequest) error {
 	if p.request(req); p.err != nil {
 		return Errorf(kerr.InvalidRequest, "Produce v%d: %s", version, p.err.Message)
 	}
-	if left := p.left(); left > 0 {
-		return Errorf(kerr.InvalidRequest, "Produce v%d: %d bytes follow the request's %d", version, left, p.pos)
-	}
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -230,16 +231,11 @@ func (client) Checks(ctx context.Context, o driver.Options, c *driver.Checks) {
 		}
 		return err
 	})
-	c.Run("init producer id", func() error {
-		r, err := cl.InitProducerID(ctx, &kafka.InitProducerIDRequest{})
-		if err != nil {
-			return err
-		}
-		if r.Error == nil && r.Producer.ProducerID < 0 {
-			return fmt.Errorf("producer id %d", r.Producer.ProducerID)
-		}
-		return r.Error
-	})
+	// The library asks for the transaction coordinator first, which only a
+	// broker that lists FindCoordinator has.
+	if lists, err := listsFindCoordinator(ctx, cl); err != nil || lists {
+		c.Run("init producer id", func() error { return errors.Join(err, initProducerID(ctx, cl)) })
+	}
 	c.Run("delete topic", func() error {
 		r, err := cl.DeleteTopics(ctx, &kafka.DeleteTopicsRequest{Topics: []string{topic}})
 		if err != nil {
@@ -247,6 +243,26 @@ func (client) Checks(ctx context.Context, o driver.Options, c *driver.Checks) {
 		}
 		return r.Errors[topic]
 	})
+}
+
+func listsFindCoordinator(ctx context.Context, cl *kafka.Client) (bool, error) {
+	r, err := cl.ApiVersions(ctx, &kafka.ApiVersionsRequest{})
+	if err != nil {
+		return false, err
+	}
+	const findCoordinator = 10
+	return slices.ContainsFunc(r.ApiKeys, func(k kafka.ApiVersionsResponseApiKey) bool { return k.ApiKey == findCoordinator }), nil
+}
+
+func initProducerID(ctx context.Context, cl *kafka.Client) error {
+	r, err := cl.InitProducerID(ctx, &kafka.InitProducerIDRequest{})
+	if err != nil {
+		return err
+	}
+	if r.Error == nil && r.Producer.ProducerID < 0 {
+		return fmt.Errorf("producer id %d", r.Producer.ProducerID)
+	}
+	return r.Error
 }
 
 func describeConfigs(ctx context.Context, cl *kafka.Client, topic string) error {

@@ -4,9 +4,9 @@
 // floor (bench/floor) on one machine, in one run: a number without its rival
 // from the same minutes says little on a machine that others share.
 //
-//	go run ./bench/compare                                    everything, half an hour and more
+//	go run ./bench/compare                                    everything, in some 40 minutes
 //	go run ./bench/compare -workloads produce-1k -runs 3      one workload
-//	go run ./bench/compare -systems fanfold,floor -runs 1 -duration 1s -fill 64MiB
+//	go run ./bench/compare -quick -systems fanfold,floor -out /tmp/quick   does everything work? two minutes
 //	go run ./bench/compare -list                              the workloads and their targets
 //	go run ./bench/compare -report                            only writes RESULTS.md again
 //

@@ -48,9 +48,9 @@ func parse(args []string) (options, error) {
 	flags.StringVar(&o.workloads, "workloads", "all", "`NAMES` of workloads, with commas")
 	flags.StringVar(&o.systems, "systems", "all", "`NAMES` of systems, with commas")
 	flags.IntVar(&o.runs, "runs", 5, "rounds that count; each system has its turn in each")
-	flags.DurationVar(&o.duration, "duration", 3*time.Second, "what counts of a run")
+	flags.DurationVar(&o.duration, "duration", 2*time.Second, "what counts of a run")
 	flags.DurationVar(&o.warmup, "warmup", 500*time.Millisecond, "load before that, in each run")
-	flags.DurationVar(&o.warmRun, "warm-run", 8*time.Second, "the run that warms each system up, before the first round")
+	flags.DurationVar(&o.warmRun, "warm-run", 6*time.Second, "the run that warms each system up, before the first round")
 	flags.StringVar(&fill, "fill", fill, "`SIZE` of the data for start and recovery")
 	flags.StringVar(&read, "read", read, "`SIZE` of the data for reading")
 	flags.StringVar(&touch, "touch", touch, "`SIZE` of memory to use once before anything is measured: on a virtual machine, the first use of a page is the host's work")
@@ -71,6 +71,13 @@ func parse(args []string) (options, error) {
 	o.fillBytes, err1 = units.ParseBytes(fill)
 	o.readBytes, err2 = units.ParseBytes(read)
 	o.touch, err3 = units.ParseBytes(touch)
+	if o.systems != "all" {
+		for name := range strings.SplitSeq(o.systems, ",") {
+			if titleOf(name) == name {
+				return o, fmt.Errorf("there is no system %q", name)
+			}
+		}
+	}
 	if o.runs < 1 || o.duration <= 0 {
 		return o, errors.New("-runs and -duration must be above 0")
 	}

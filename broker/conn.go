@@ -251,20 +251,54 @@ func (c *conn) readRequest(size int) error {
 	if limit := c.srv.frameLimit(key, version); size > limit {
 		return badInputf("a request of key %d version %d has %d bytes; at most %d are taken", key, version, size, limit)
 	}
-	granted, ok := c.srv.budget.tryAcquire(int64(size) + requestOverhead)
-	if !ok {
-		c.writeAnswers()
-		if granted, ok = c.srv.budget.acquire(int64(size)+requestOverhead, c.ctx.Done()); !ok {
-			return net.ErrClosed
-		}
-	}
-	f := newFrame(size)
-	if err := c.readFrame(f.data); err != nil {
-		f.free()
-		c.srv.budget.release(granted)
+	f, granted, err := c.receive(size)
+	if err != nil {
 		return err
 	}
 	return c.dispatch(f, granted)
+}
+
+// receive reads a frame. A connection that has not sent anything valid yet gets
+// no more memory than it fills: a large frame has to begin before there is room
+// made for all of it.
+func (c *conn) receive(size int) (f *frame, granted int64, err error) {
+	if c.known || size <= firstFrameBytes {
+		return c.receiveAfter(nil, size)
+	}
+	first, granted, err := c.receiveAfter(nil, firstFrameBytes)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer first.free()
+	c.srv.budget.release(granted) // whoever waits for more holds nothing
+	return c.receiveAfter(first.data, size)
+}
+
+// receiveAfter reads a frame of which a beginning is there.
+func (c *conn) receiveAfter(first []byte, size int) (f *frame, granted int64, err error) {
+	granted, err = c.acquire(int64(size) + requestOverhead)
+	if err != nil {
+		return nil, 0, err
+	}
+	f = newFrame(size)
+	if err := c.readFrame(f.data[copy(f.data, first):]); err != nil {
+		f.free()
+		c.srv.budget.release(granted)
+		return nil, 0, err
+	}
+	return f, granted, nil
+}
+
+// acquire takes bytes of the budget. What is done is answered before it waits.
+func (c *conn) acquire(n int64) (granted int64, err error) {
+	granted, ok := c.srv.budget.tryAcquire(n)
+	if !ok {
+		c.writeAnswers()
+		if granted, ok = c.srv.budget.acquire(n, c.ctx.Done()); !ok {
+			return 0, net.ErrClosed
+		}
+	}
+	return granted, nil
 }
 
 // readFrame fills p with what is ahead and what comes after it.

@@ -353,3 +353,32 @@ func TestListenErrors(t *testing.T) {
 		t.Error("a negative limit is taken")
 	}
 }
+
+// A large first request is taken, too: some clients begin with a Produce.
+func TestALargeFirstRequest(t *testing.T) {
+	node := newTestNode(t)
+	node.topic("t", 1, nil)
+	c := dial(t, testServer(t, node, Config{}))
+	value := strings.Repeat("x", 5*firstFrameBytes/2)
+	for want := range int64(2) {
+		req := produceRequest("t", 0, -1, testBatch(t, value))
+		if p := producedPartition(t, c.receive(req, c.send(req))); p.ErrorCode != 0 || p.BaseOffset != want {
+			t.Errorf("answered %+v", p)
+		}
+	}
+}
+
+// Who announces a large first request gets no memory for it.
+func TestAnnouncingALargeRequestTakesLittle(t *testing.T) {
+	node := newTestNode(t)
+	s := testServer(t, node, Config{})
+	for range 20 {
+		head := frameOf(0, 9)
+		binary.BigEndian.PutUint32(head, 30<<20)
+		dial(t, s).write(head)
+	}
+	eventually(t, "all are read", func() bool { return s.budget.used.Load() >= 20*firstFrameBytes })
+	if used := s.budget.used.Load(); used > 20*(firstFrameBytes+requestOverhead) {
+		t.Errorf("%d bytes are reserved", used)
+	}
+}

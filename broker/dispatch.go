@@ -21,7 +21,7 @@ func (s *Server) frameLimit(key, version int16) int {
 	switch {
 	case a == nil || version < a.listedMin || version > a.max:
 		return min(firstFrameBytes, s.cfg.MaxRequestBytes)
-	case key == produceKey:
+	case key == produceKey && a.serves(version):
 		return s.cfg.MaxRequestBytes
 	default:
 		return s.cfg.MaxOtherRequestBytes

@@ -36,6 +36,7 @@ type testNode struct {
 		replicas map[cluster.TopicID][]*testReplica
 		notReady chan struct{} // closed when topics are ready; nil: they are
 		refuse   error         // of Propose
+		logs     []*log.Log
 	}
 }
 
@@ -54,6 +55,13 @@ func newTestNodeOn(t testing.TB, fs vfs.FS, dir string) *testNode {
 	n.mu.machine = cluster.NewMachine()
 	n.mu.replicas = make(map[cluster.TopicID][]*testReplica)
 	must(t, fs.MkdirAll(dir))
+	t.Cleanup(func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		for _, l := range n.mu.logs {
+			_ = l.Close() // what is in it does not matter any more
+		}
+	})
 	n.mustPropose(&cluster.BootstrapCluster{ClusterID: testClusterID, FeatureLevel: 1, TimeMs: 1})
 	n.mustPropose(&cluster.RegisterNode{Node: cluster.Node{
 		ID: 1, Directory: [16]byte{1}, Rack: "r1", MinFeatureLevel: 1, MaxFeatureLevel: 1, Version: "test",
@@ -206,10 +214,9 @@ func (n *testNode) newReplica(t *cluster.Topic, number int) *testReplica {
 	l, err := log.Open(context.Background(), n.dir+"/"+t.ID.String()+"-"+string(rune('a'+number)),
 		log.Config{FS: n.fs, Syncer: noSync{}, Limits: log.Limits{SegmentBytes: 1 << 20}})
 	if err != nil {
-		n.t.Error(err)
-		return nil
+		panic(err)
 	}
-	n.t.Cleanup(func() { _ = l.Close() })
+	n.mu.logs = append(n.mu.logs, l)
 	return &testReplica{log: l}
 }
 

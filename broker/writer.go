@@ -13,8 +13,8 @@ const (
 	gatherBytes = 64 << 10
 	// sendfileBytes is from what length on records are handed to the kernel
 	// as a range of their file. Below, one more system call costs more than
-	// copying (BenchmarkSendRange).
-	sendfileBytes = 32 << 10
+	// copying (BenchmarkFetch).
+	sendfileBytes = 64 << 10
 	// stepBytes is how much is sent under one write deadline.
 	stepBytes = 1 << 20
 )

@@ -203,7 +203,7 @@ func (p *produceCall) produce(t *cluster.Topic, asked *protocol.ProducePartition
 
 // Produced takes the outcome of a batch (partition.ProduceSink).
 func (p *produceCall) Produced(tag int, r partition.ProduceResult) {
-	defer p.doneWith()
+	p.doneWith()
 	if p.claimed[tag].Swap(true) {
 		return // it was answered REQUEST_TIMED_OUT
 	}

@@ -92,10 +92,3 @@ func (m *metrics) failed(code int16) {
 	}
 	m.errors.WithLabelValues(name).Inc()
 }
-
-// count is the number of sessions.
-func (c *sessionCache) count() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.mu.byID)
-}

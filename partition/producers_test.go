@@ -73,8 +73,6 @@ type producerRun struct {
 	model producerModel
 	sink  *sink
 	tag   int
-	end   int64
-	want  map[int]int64 // offsets by tag
 	state []byte
 }
 

@@ -12,7 +12,6 @@ import (
 
 // benchMachine answers proposals, which are *sync.WaitGroup.
 type benchMachine struct {
-	index uint64
 	leads chan uint64
 }
 

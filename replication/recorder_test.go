@@ -52,7 +52,6 @@ type recorder struct {
 	offline error
 	replays int // entries applied without a request since Attach
 	restore int // Restore calls
-	kinds   []log.Kind
 
 	failures int
 }

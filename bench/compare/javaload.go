@@ -56,14 +56,14 @@ func produceJava(t *turn) (measured, error) {
 		}
 	}
 	if err := cmd.Wait(); err != nil {
-		return measured{}, fmt.Errorf("Java's client: %w\n%s", err, stderr.String())
+		return measured{}, fmt.Errorf("run Java's client: %w\n%s", err, stderr.String())
 	}
 	var r bench.Result
 	if err := json.Unmarshal([]byte(last), &r); err != nil {
-		return measured{}, fmt.Errorf("Java's client printed %q: %w", last, err)
+		return measured{}, fmt.Errorf("read Java's client's result %q: %w", last, err)
 	}
 	if r.Acked == nil {
-		return measured{}, errors.New("Java's client gave no checksum")
+		return measured{}, errors.New("no checksum from Java's client")
 	}
 	m, err := t.produced(r, s)
 	delete(m.Values, clientCores) // they are another process's

@@ -59,16 +59,3 @@ func (osFS) List(dir string) ([]string, error) {
 	}
 	return names, nil
 }
-
-// writevLoop is WritevAt where the system has no pwritev.
-func writevLoop(f io.WriterAt, bufs [][]byte, off int64) (int, error) {
-	var total int
-	for _, b := range bufs {
-		n, err := f.WriteAt(b, off+int64(total))
-		total += n
-		if err != nil {
-			return total, err
-		}
-	}
-	return total, nil
-}

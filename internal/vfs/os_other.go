@@ -4,6 +4,7 @@ package vfs
 
 import (
 	"errors"
+	"io"
 	"os"
 )
 
@@ -15,4 +16,17 @@ func (f *osFile) WritevAt(bufs [][]byte, off int64) (int, error) {
 
 func (osFS) SyncFS(dir string) error {
 	return &os.PathError{Op: "syncfs", Path: dir, Err: errors.ErrUnsupported}
+}
+
+// writevLoop is WritevAt where the system has no pwritev.
+func writevLoop(f io.WriterAt, bufs [][]byte, off int64) (int, error) {
+	var total int
+	for _, b := range bufs {
+		n, err := f.WriteAt(b, off+int64(total))
+		total += n
+		if err != nil {
+			return total, err
+		}
+	}
+	return total, nil
 }

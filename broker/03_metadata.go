@@ -38,6 +38,7 @@ func (c *conn) metadata(ctx context.Context, req *kmsg.MetadataRequest) kmsg.Res
 			resp.Topics = append(resp.Topics, s.topicMetadata(t))
 		}
 	} else {
+		req.Topics = firstOf(req.Topics, metadataKey)
 		mayCreate := req.AllowAutoTopicCreation || req.Version < 4
 		for i := range req.Topics {
 			resp.Topics = append(resp.Topics, s.requestedMetadata(ctx, req.Version, &req.Topics[i], mayCreate))
@@ -64,6 +65,20 @@ func (c *conn) metadata(ctx context.Context, req *kmsg.MetadataRequest) kmsg.Res
 	resp.ClusterID = &id
 	resp.ControllerID = s.node.NodeID()
 	return resp
+}
+
+// askedTopic is how a request names a topic.
+type askedTopic struct {
+	named bool
+	name  string
+	id    cluster.TopicID
+}
+
+func metadataKey(asked *kmsg.MetadataRequestTopic) askedTopic {
+	if asked.Topic == nil {
+		return askedTopic{id: asked.TopicID}
+	}
+	return askedTopic{named: true, name: *asked.Topic, id: asked.TopicID}
 }
 
 // requestedMetadata is one topic's metadata, by name or id, created if it may

@@ -21,6 +21,9 @@ import (
 
 func (c *conn) describeConfigs(_ context.Context, req *kmsg.DescribeConfigsRequest) kmsg.Response {
 	resp := req.ResponseKind().(*kmsg.DescribeConfigsResponse)
+	req.Resources = firstOf(req.Resources, func(r *kmsg.DescribeConfigsRequestResource) configResource {
+		return configResource{r.ResourceType, r.ResourceName}
+	})
 	resp.Resources = make([]kmsg.DescribeConfigsResponseResource, len(req.Resources))
 	for i := range req.Resources {
 		asked, out := &req.Resources[i], &resp.Resources[i]
@@ -65,7 +68,7 @@ func (s *Server) describedConfigs(asked *kmsg.DescribeConfigsRequestResource) ([
 func (s *Server) isThisBroker(name string) error {
 	id, err := strconv.ParseInt(name, 10, 32)
 	switch {
-	case err != nil:
+	case err != nil, name != brokerName(int32(id)): // "007" would be one more name
 		return protocol.Errorf(kerr.InvalidRequest, "%q is no broker's id", clip(name))
 	case int32(id) != s.node.NodeID():
 		return protocol.Errorf(kerr.InvalidRequest, "this is broker %d, not %d: ask that one", s.node.NodeID(), id)

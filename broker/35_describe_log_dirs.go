@@ -57,6 +57,7 @@ func (s *Server) logDirTopics(asked []kmsg.DescribeLogDirsRequestTopic) []kmsg.D
 		}
 		return list
 	}
+	asked = firstOf(asked, func(t *kmsg.DescribeLogDirsRequestTopic) string { return t.Topic })
 	for i := range asked {
 		if t := image.Topic(asked[i].Topic); t != nil {
 			add(t, func(p int32) bool { return slices.Contains(asked[i].Partitions, p) })

@@ -11,10 +11,12 @@ import (
 func (c *conn) describeProducers(_ context.Context, req *kmsg.DescribeProducersRequest) kmsg.Response {
 	resp := req.ResponseKind().(*kmsg.DescribeProducersResponse)
 	image := c.srv.node.Image()
+	req.Topics = firstOf(req.Topics, func(t *kmsg.DescribeProducersRequestTopic) string { return t.Topic })
 	resp.Topics = make([]kmsg.DescribeProducersResponseTopic, len(req.Topics))
 	for i := range req.Topics {
 		asked, out := &req.Topics[i], &resp.Topics[i]
 		out.Topic = asked.Topic
+		asked.Partitions = firstOf(asked.Partitions, func(p *int32) int32 { return *p })
 		out.Partitions = make([]kmsg.DescribeProducersResponseTopicPartition, len(asked.Partitions))
 		for j, number := range asked.Partitions {
 			p := &out.Partitions[j]

@@ -85,7 +85,7 @@ func (f *fetchCall) openSession() {
 		if req.SessionID != 0 {
 			cache.remove(req.SessionID)
 		}
-		f.session.open = req.SessionEpoch == epochInitial
+		f.session.open = req.SessionEpoch == epochInitial && namesFit(req)
 		f.addRequested()
 	default:
 		if code := f.resumeSession(cache); code != nil {
@@ -104,6 +104,17 @@ func (f *fetchCall) addRequested() {
 			f.addItem(key, paramsOf(&t.Partitions[j]), nil)
 		}
 	}
+}
+
+// namesFit tells whether all names are such as a topic may have: sessions keep
+// no others.
+func namesFit(req *kmsg.FetchRequest) bool {
+	for i := range req.Topics {
+		if len(req.Topics[i].Topic) > cluster.MaxTopicName {
+			return false
+		}
+	}
+	return true
 }
 
 func paramsOf(p *kmsg.FetchRequestTopicPartition) fetchParams {
@@ -128,7 +139,7 @@ func (f *fetchCall) resumeSession(cache *sessionCache) *kerr.Error {
 	case s.usesIDs != (f.version >= fetchTopicIDsVersion):
 		return kerr.FetchSessionTopicIDError
 	}
-	if !s.update(cache, &f.request) {
+	if !namesFit(&f.request) || !s.update(cache, &f.request) {
 		cache.remove(s.id)
 		return kerr.FetchSessionIDNotFound
 	}
@@ -152,8 +163,9 @@ func (f *fetchCall) resumeSession(cache *sessionCache) *kerr.Error {
 func (s *fetchSession) update(cache *sessionCache, req *kmsg.FetchRequest) bool {
 	for i := range req.Topics {
 		t := &req.Topics[i]
+		name := strings.Clone(t.Topic) // the request's is part of its frame
 		for j := range t.Partitions {
-			key := sessionKey{name: t.Topic, id: t.TopicID, number: t.Partitions[j].Partition}
+			key := sessionKey{name: name, id: t.TopicID, number: t.Partitions[j].Partition}
 			if sp := s.mu.partitions[key]; sp != nil {
 				sp.params = paramsOf(&t.Partitions[j])
 				continue
@@ -175,12 +187,11 @@ func (s *fetchSession) update(cache *sessionCache, req *kmsg.FetchRequest) bool 
 	return cache.resize(s, len(s.mu.partitions))
 }
 
-// add adds a partition. Its name may be part of a request: it is copied.
+// add adds a partition. Its name is the session's own.
 func (s *fetchSession) add(key sessionKey, params fetchParams, highWatermark, logStartOffset int64) {
 	if s.mu.partitions[key] != nil {
 		return
 	}
-	key.name = strings.Clone(key.name)
 	sp := &sessionPartition{key: key, params: params, highWatermark: highWatermark, logStartOffset: logStartOffset}
 	sp.at = s.mu.order.PushBack(sp)
 	s.mu.partitions[key] = sp
@@ -304,13 +315,17 @@ func (c *sessionCache) open(f *fetchCall) int32 {
 	s.mu.epoch = 1
 	s.mu.partitions = make(map[sessionKey]*sessionPartition, len(f.items))
 	s.mu.order = list.New()
+	name := ""
 	for i := range f.items {
 		it := &f.items[i]
+		if name != it.name {
+			name = strings.Clone(it.name) // the request's is part of its frame
+		}
 		highWatermark := it.result.HighWatermark
 		if it.result.Err != nil {
 			highWatermark = -1
 		}
-		s.add(sessionKey{it.name, it.id, it.number}, it.params, highWatermark, it.result.LogStartOffset)
+		s.add(sessionKey{name, it.id, it.number}, it.params, highWatermark, it.result.LogStartOffset)
 	}
 	for s.id == 0 || c.mu.byID[s.id] != nil {
 		s.id = rand.Int32()

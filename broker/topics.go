@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -185,6 +186,21 @@ func newTopicID() cluster.TopicID {
 	id[6] = id[6]&0x0f | 0x40 // a version 4 UUID, as Kafka's are
 	id[8] = id[8]&0x3f | 0x80
 	return id
+}
+
+// firstOf drops what a request names again: an answer of everything it names is
+// else far larger than the request. It uses the list's memory.
+func firstOf[T any, K comparable](list []T, key func(*T) K) []T {
+	if len(list) < 2 {
+		return list
+	}
+	seen := make(map[K]struct{}, len(list))
+	return slices.DeleteFunc(list, func(e T) bool {
+		k := key(&e)
+		_, again := seen[k]
+		seen[k] = struct{}{}
+		return again
+	})
 }
 
 // textPtr is a message as nullable texts are encoded: none is null.

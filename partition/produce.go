@@ -2,6 +2,7 @@ package partition
 
 import (
 	"math"
+	"runtime"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -82,17 +83,9 @@ func (p *Partition) prepare(cfg *Config, batch []byte, pd *pending) ([]byte, err
 	if h.TimestampType() == record.LogAppendTime {
 		return nil, protocol.Errorf(kerr.InvalidTimestamp, "the batch says LogAppendTime, which only brokers set")
 	}
-	limits := record.Limits{MaxDecompressedBytes: cfg.MaxDecompressedBytes}
 	nowMillis := p.now().UnixMilli()
-	if !cfg.LogAppendTime {
-		if err := checkTimestamps(cfg, batch, &h, nowMillis, limits); err != nil {
-			return nil, err
-		}
-	}
-	if cfg.Recompress && h.Codec() != cfg.Codec {
-		if batch, err = record.Recompress(batch, cfg.Codec, cfg.CodecLevel, limits, record.Check{}); err != nil {
-			return nil, err
-		}
+	if batch, err = decoded(cfg, batch, &h, nowMillis); err != nil {
+		return nil, err
 	}
 	if len(batch) > cfg.MaxMessageBytes {
 		return nil, protocol.Errorf(kerr.MessageTooLarge, "batch of %d bytes, max.message.bytes is %d", len(batch), cfg.MaxMessageBytes)
@@ -103,6 +96,29 @@ func (p *Partition) prepare(cfg *Config, batch []byte, pd *pending) ([]byte, err
 	}
 	pd.header, err = record.ParseHeader(batch)
 	return batch, err
+}
+
+// decodes bounds how many batches are decoded at once in this process: each may
+// take tens of megabytes, and more at once would be no faster.
+var decodes = make(chan struct{}, runtime.GOMAXPROCS(0))
+
+// decoded does what the records have to be looked at for.
+func decoded(cfg *Config, batch []byte, h *record.Header, nowMillis int64) ([]byte, error) {
+	recompress := cfg.Recompress && h.Codec() != cfg.Codec
+	if h.Codec() != record.None && (recompress || cfg.TimestampBeforeMaxMillis != math.MaxInt64) {
+		decodes <- struct{}{}
+		defer func() { <-decodes }()
+	}
+	limits := record.Limits{MaxDecompressedBytes: cfg.MaxDecompressedBytes}
+	if !cfg.LogAppendTime {
+		if err := checkTimestamps(cfg, batch, h, nowMillis, limits); err != nil {
+			return nil, err
+		}
+	}
+	if !recompress {
+		return batch, nil
+	}
+	return record.Recompress(batch, cfg.Codec, cfg.CodecLevel, limits, record.Check{})
 }
 
 // checkTimestamps holds create times to message.timestamp.before.max.ms and

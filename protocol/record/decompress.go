@@ -80,8 +80,12 @@ func (r *lz4Reader) release() {
 }
 
 // maxZstdWindow is the largest window that is streamed: what zstd's levels up
-// to 19 use. Frames with a larger one are decoded in one piece.
-const maxZstdWindow = 8 << 20
+// to 19 use. Frames with a larger one are decoded in one piece, of at most
+// maxWholeZstd bytes.
+const (
+	maxZstdWindow = 8 << 20
+	maxWholeZstd  = 64 << 20
+)
 
 var zstdPool = sync.Pool{New: func() any {
 	stream, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
@@ -110,7 +114,10 @@ func (r *zstdReader) open(payload []byte, maxBytes int) error {
 		return tooLarge("zstd frames of %d bytes decompressed, the limit is %d", content, maxBytes)
 	}
 	if r.inOne = window > maxZstdWindow; r.inOne {
-		r.whole, err = decodeWholeZstd(payload, maxBytes)
+		if content > maxWholeZstd {
+			return tooLarge("its zstd window is larger than %d bytes, so that it is decompressed in one piece, and that is one of %d: the limit is %d", maxZstdWindow, content, maxWholeZstd)
+		}
+		r.whole, err = decodeWholeZstd(payload, min(maxBytes, maxWholeZstd))
 		return err
 	}
 	r.src.Reset(payload)

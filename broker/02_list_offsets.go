@@ -46,12 +46,20 @@ func (c *conn) listOffsets(ctx context.Context, req *kmsg.ListOffsetsRequest) km
 	for i := range req.Topics {
 		asked, out := &req.Topics[i], &resp.Topics[i]
 		out.Topic = asked.Topic
+		times := make(map[int32]int, len(asked.Partitions))
+		for j := range asked.Partitions {
+			times[asked.Partitions[j].Partition]++
+		}
+		asked.Partitions = firstOf(asked.Partitions, func(p *kmsg.ListOffsetsRequestTopicPartition) int32 { return p.Partition })
 		out.Partitions = make([]kmsg.ListOffsetsResponseTopicPartition, len(asked.Partitions))
 		for j := range asked.Partitions {
 			a, p := &asked.Partitions[j], &out.Partitions[j]
 			p.Partition = a.Partition
 			r, err := c.srv.replicaByName(image, asked.Topic, a.Partition)
 			found := partition.TimestampOffset{Offset: -1, Timestamp: -1, LeaderEpoch: -1}
+			if times[a.Partition] > 1 {
+				err = protocol.Errorf(kerr.InvalidRequest, "partition %d is named twice in the request", a.Partition)
+			}
 			if err == nil {
 				found, err = listedOffset(ctx, r, a, req)
 			}

@@ -100,10 +100,10 @@ func (s *Server) requestedMetadata(ctx context.Context, version int16, asked *km
 func (s *Server) findOrCreate(ctx context.Context, version int16, asked *kmsg.MetadataRequestTopic, mayCreate bool) (*cluster.Topic, error) {
 	image := s.node.Image()
 	if id := cluster.TopicID(asked.TopicID); !id.IsZero() {
-		if version < 12 || asked.Topic != nil && *asked.Topic != "" {
-			return nil, protocol.Errorf(kerr.InvalidRequest, "a topic is named by id from version 12 on, and then has no name")
+		if version < 12 {
+			return nil, protocol.Errorf(kerr.InvalidRequest, "a topic is named by id from version 12 on")
 		}
-		return topicByID(image, id)
+		return topicByID(image, id) // whatever name stands beside it
 	}
 	if asked.Topic == nil {
 		return nil, protocol.Errorf(kerr.InvalidRequest, "a topic has neither name nor id")

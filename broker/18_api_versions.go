@@ -25,6 +25,9 @@ func (c *conn) apiVersions(_ context.Context, req *kmsg.ApiVersionsRequest) kmsg
 	resp := req.ResponseKind().(*kmsg.ApiVersionsResponse)
 	resp.ErrorCode, _ = protocol.ErrorOf(c.checkApiVersions(req))
 	resp.FinalizedFeaturesEpoch = -1
+	if resp.ErrorCode != 0 {
+		return resp
+	}
 	resp.ApiKeys = make([]kmsg.ApiVersionsResponseApiKey, 0, len(apis))
 	for _, a := range apis {
 		resp.ApiKeys = append(resp.ApiKeys, kmsg.ApiVersionsResponseApiKey{ApiKey: a.key, MinVersion: a.listedMin, MaxVersion: a.max})

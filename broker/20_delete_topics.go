@@ -28,24 +28,56 @@ func (c *conn) deleteTopics(ctx context.Context, req *kmsg.DeleteTopicsRequest) 
 	for i := range req.TopicNames {
 		asked = append(asked, kmsg.DeleteTopicsRequestTopic{Topic: &req.TopicNames[i]})
 	}
-	seen := make(map[cluster.TopicID]bool, len(asked))
+	image := c.srv.node.Image()
+	times := make(map[namedTopic]int, len(asked))
 	for i := range asked {
+		times[nameOf(image, &asked[i])]++
+	}
+	for i := range asked {
+		name := nameOf(image, &asked[i])
+		if times[name] == 0 {
+			continue // answered, where it came first
+		}
 		out := kmsg.NewDeleteTopicsResponseTopic()
 		out.Topic, out.TopicID = asked[i].Topic, asked[i].TopicID
-		t, err := c.srv.deletable(&asked[i])
-		if err == nil {
-			out.Topic, out.TopicID = &t.Name, t.ID
-			if seen[t.ID] {
-				err = protocol.Errorf(kerr.InvalidRequest, "topic %q is named twice in the request", t.Name)
-			} else {
-				seen[t.ID] = true
-				_, err = c.srv.node.Propose(ctx, &cluster.DeleteTopic{ID: t.ID, TimeMs: time.Now().UnixMilli()})
-			}
+		err := error(nil)
+		if times[name] > 1 {
+			err = protocol.Errorf(kerr.InvalidRequest, "a topic is named twice in the request")
+		} else {
+			err = c.srv.deleteRequested(ctx, &asked[i], &out)
 		}
+		times[name] = 0
 		fillError(&out.ErrorCode, &out.ErrorMessage, err)
 		resp.Topics = append(resp.Topics, out)
 	}
 	return resp
+}
+
+// namedTopic is a topic as requests name it: by id where there is such a topic.
+type namedTopic struct {
+	name string
+	id   cluster.TopicID
+}
+
+func nameOf(image *cluster.Image, asked *kmsg.DeleteTopicsRequestTopic) namedTopic {
+	id := cluster.TopicID(asked.TopicID)
+	if asked.Topic == nil {
+		return namedTopic{id: id}
+	}
+	if t := image.Topic(*asked.Topic); t != nil && id.IsZero() {
+		return namedTopic{id: t.ID}
+	}
+	return namedTopic{name: *asked.Topic, id: id}
+}
+
+func (s *Server) deleteRequested(ctx context.Context, asked *kmsg.DeleteTopicsRequestTopic, out *kmsg.DeleteTopicsResponseTopic) error {
+	t, err := s.deletable(asked)
+	if err != nil {
+		return err
+	}
+	out.Topic, out.TopicID = &t.Name, t.ID
+	_, err = s.node.Propose(ctx, &cluster.DeleteTopic{ID: t.ID, TimeMs: time.Now().UnixMilli()})
+	return err
 }
 
 // deletable is the topic that is asked for by name or id, if it may go.

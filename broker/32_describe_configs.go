@@ -32,7 +32,7 @@ func (c *conn) describeConfigs(_ context.Context, req *kmsg.DescribeConfigsReque
 		entries, err := c.srv.describedConfigs(asked)
 		fillError(&out.ErrorCode, &out.ErrorMessage, err)
 		for k := range entries {
-			if asked.ConfigNames == nil || slices.Contains(asked.ConfigNames, entries[k].Name) {
+			if len(asked.ConfigNames) == 0 || slices.Contains(asked.ConfigNames, entries[k].Name) {
 				out.Configs = append(out.Configs, describedConfig(&entries[k], req))
 			}
 		}

@@ -21,18 +21,24 @@ func (c *conn) createPartitions(ctx context.Context, req *kmsg.CreatePartitionsR
 	resp := req.ResponseKind().(*kmsg.CreatePartitionsResponse)
 	ctx, cancel := withTimeout(ctx, req.TimeoutMillis)
 	defer cancel()
-	seen := make(map[string]bool, len(req.Topics))
+	times := make(map[string]int, len(req.Topics))
+	for i := range req.Topics {
+		times[req.Topics[i].Topic]++
+	}
 	for i := range req.Topics {
 		asked := &req.Topics[i]
+		if times[asked.Topic] == 0 {
+			continue // answered, where it came first
+		}
 		out := kmsg.NewCreatePartitionsResponseTopic()
 		out.Topic = asked.Topic
-		var err error
-		if seen[asked.Topic] {
+		err := error(nil)
+		if times[asked.Topic] > 1 {
 			err = protocol.Errorf(kerr.InvalidRequest, "topic %q is named twice in the request", clip(asked.Topic))
 		} else {
-			seen[asked.Topic] = true
 			err = c.srv.growTopic(ctx, asked, req.ValidateOnly)
 		}
+		times[asked.Topic] = 0
 		fillError(&out.ErrorCode, &out.ErrorMessage, err)
 		resp.Topics = append(resp.Topics, out)
 	}

@@ -42,7 +42,7 @@ func incrementalOps(asked []kmsg.IncrementalAlterConfigsRequestResourceConfig) (
 		case a.Value != nil:
 			op.Value = *a.Value
 		case op.Kind != cluster.ConfigDelete:
-			return nil, protocol.Errorf(kerr.InvalidConfig, "config %q has no value", clip(a.Name))
+			return nil, protocol.Errorf(kerr.InvalidRequest, "config %q has no value", clip(a.Name))
 		}
 		ops = append(ops, op)
 	}

@@ -21,10 +21,7 @@ const maxDescribedPartitions = 2000
 
 func (c *conn) describeTopicPartitions(_ context.Context, req *kmsg.DescribeTopicPartitionsRequest) kmsg.Response {
 	resp := req.ResponseKind().(*kmsg.DescribeTopicPartitionsResponse)
-	room := int32(maxDescribedPartitions)
-	if req.ResponsePartitionLimit > 0 {
-		room = min(room, req.ResponsePartitionLimit)
-	}
+	room := min(max(req.ResponsePartitionLimit, 1), maxDescribedPartitions)
 	from := kmsg.DescribeTopicPartitionsRequestCursor{}
 	if req.Cursor != nil {
 		from = *req.Cursor

@@ -77,6 +77,9 @@ func (p *Partition) prepare(cfg *Config, batch []byte, pd *pending) ([]byte, err
 	if err != nil {
 		return nil, err
 	}
+	if h.BaseOffset != 0 {
+		return nil, protocol.Errorf(kerr.InvalidRecord, "the batch's base offset is %d: a producer's is 0", h.BaseOffset)
+	}
 	if h.IsTransactional() {
 		return nil, protocol.Errorf(kerr.InvalidTxnState, "transactional batches are not supported yet")
 	}

@@ -229,7 +229,7 @@ func (p *produceCall) settle(tag int, r partition.ProduceResult) {
 // batches. That may be later than the answer, where time was up.
 func (p *produceCall) doneWith() {
 	if p.under.Add(-1) == 0 {
-		p.srv.budget.release(p.granted)
+		p.srv.releaseBytes(p.granted)
 	}
 }
 

@@ -90,15 +90,13 @@ func (c *conn) startFetch(k *call, body *frame, request []byte) error {
 		return badInputf("%v", err)
 	}
 	// A fetch may wait for long: others need the bytes that it was granted.
-	c.srv.budget.release(k.granted)
+	c.srv.releaseBytes(k.granted)
 	k.granted = 0
 	c.push(k)
 	f.openSession()
 	f.read()
-	if f.ready() {
+	if f.ready() || !f.await(c, k) {
 		c.complete(k, byReader)
-	} else {
-		f.await(c, k)
 	}
 	return nil
 }
@@ -150,6 +148,9 @@ func (f *fetchCall) replica(image *cluster.Image, it *fetchItem) (Replica, error
 	t, err := fetchedTopic(image, f.version, it)
 	if err != nil {
 		return nil, err
+	}
+	if it.name != "" {
+		it.name = t.Name // what was there may be a part of the frame
 	}
 	return f.srv.replicaOf(t, it.number)
 }
@@ -295,12 +296,4 @@ func (f *fetchCall) drop() {
 	}
 	*f = fetchCall{items: f.items[:0], request: f.request, answer: f.answer, encoder: f.encoder}
 	fetchPool.Put(f)
-}
-
-// releaseRecords lets go of what was read, before it is read again.
-func (f *fetchCall) releaseRecords() {
-	for i := range f.items {
-		f.items[i].result.Records.Release()
-		f.items[i].result.Records = log.Range{}
-	}
 }

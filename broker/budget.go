@@ -5,6 +5,34 @@ import (
 	"sync/atomic"
 )
 
+const (
+	// smallRequestBytes is below what a request may draw on the reserve.
+	smallRequestBytes = 32 << 10
+	// reserveShare is which part of queued.max.request.bytes stands besides as
+	// the reserve.
+	reserveShare = 8
+)
+
+// reserve takes n bytes for a small request from what is kept for those, so
+// that a few large ones that come slowly, or are slowly dealt with, do not hold
+// up everybody. What it grants is negative, which releaseBytes understands.
+func (s *Server) reserve(n int64) (granted int64, ok bool) {
+	if n >= smallRequestBytes {
+		return 0, false
+	}
+	granted, ok = s.small.tryAcquire(n)
+	return -granted, ok
+}
+
+// releaseBytes gives back what was granted of the budget or of the reserve.
+func (s *Server) releaseBytes(granted int64) {
+	if granted < 0 {
+		s.small.release(-granted)
+		return
+	}
+	s.budget.release(granted)
+}
+
 // budget is the node-wide allowance for bytes of requests in flight
 // (queued.max.request.bytes). It is granted in the order in which it was asked
 // for, so that large requests are not starved by small ones.
@@ -74,6 +102,13 @@ func (b *budget) take(n int64) bool {
 	b.mu.free -= n
 	b.used.Store(b.size - b.mu.free)
 	return true
+}
+
+// contended tells whether somebody waits.
+func (b *budget) contended() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.mu.head != nil
 }
 
 // release gives back what acquire returned.

@@ -54,7 +54,7 @@ func (k *call) finish() {
 	if k.answer != nil {
 		k.answer.drop()
 	}
-	k.conn.srv.budget.release(k.granted)
+	k.conn.srv.releaseBytes(k.granted)
 	*k = call{}
 	callPool.Put(k)
 }

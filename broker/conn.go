@@ -27,6 +27,13 @@ const requestOverhead = 1 << 10
 // connection costs no more than this.
 const readAheadBytes = 1 << 10
 
+// While others wait for the budget, a request that has room in it has to come
+// at stallBytes each stallWindow.
+const (
+	stallWindow = time.Second
+	stallBytes  = 1 << 20
+)
+
 // conn is one client's connection. Its reader goroutine parses requests and
 // starts them; what completes later does so through complete; answers are
 // written in the order of requests by whoever finds the first one done: the
@@ -270,7 +277,7 @@ func (c *conn) receive(size int) (f *frame, granted int64, err error) {
 		return nil, 0, err
 	}
 	defer first.free()
-	c.srv.budget.release(granted) // whoever waits for more holds nothing
+	c.srv.releaseBytes(granted) // whoever waits for more holds nothing
 	return c.receiveAfter(first.data, size)
 }
 
@@ -283,7 +290,7 @@ func (c *conn) receiveAfter(first []byte, size int) (f *frame, granted int64, er
 	f = newFrame(size)
 	if err := c.readFrame(f.data[copy(f.data, first):]); err != nil {
 		f.free()
-		c.srv.budget.release(granted)
+		c.srv.releaseBytes(granted)
 		return nil, 0, err
 	}
 	return f, granted, nil
@@ -293,6 +300,9 @@ func (c *conn) receiveAfter(first []byte, size int) (f *frame, granted int64, er
 func (c *conn) acquire(n int64) (granted int64, err error) {
 	granted, ok := c.srv.budget.tryAcquire(n)
 	if !ok {
+		if granted, ok = c.srv.reserve(n); ok {
+			return granted, nil
+		}
 		c.writeAnswers()
 		if granted, ok = c.srv.budget.acquire(n, c.ctx.Done()); !ok {
 			return 0, net.ErrClosed
@@ -309,13 +319,26 @@ func (c *conn) readFrame(p []byte) error {
 		return nil
 	}
 	c.writeAnswers()
-	if err := c.setReadDeadline(c.frameDeadline(len(p) - n)); err != nil {
-		return err
-	}
-	got, err := io.ReadFull(c.nc, p[n:])
-	c.srv.metrics.bytesIn.Add(float64(got))
-	if err != nil {
-		return c.readError(err)
+	last := c.frameDeadline(len(p) - n)
+	for n < len(p) {
+		window := time.Now().Add(stallWindow)
+		if window.After(last) {
+			window = last
+		}
+		if err := c.setReadDeadline(window); err != nil {
+			return err
+		}
+		got, err := io.ReadAtLeast(c.nc, p[n:], min(len(p)-n, stallBytes))
+		n += got
+		c.srv.metrics.bytesIn.Add(float64(got))
+		stalled := errors.Is(err, os.ErrDeadlineExceeded) && !c.draining.Load() && time.Now().Before(last)
+		switch {
+		case err == nil:
+		case stalled && c.srv.budget.contended():
+			return badInputf("a request of %d bytes comes too slowly while others wait for the room that it takes (queued.max.request.bytes)", len(p))
+		case !stalled:
+			return c.readError(err)
+		}
 	}
 	return nil
 }

@@ -34,7 +34,7 @@ func (c *conn) dispatch(f *frame, granted int64) error {
 	h, body, err := protocol.ParseRequestHeader(f.data)
 	a := findAPI(h.Key)
 	if err != nil || a == nil || !a.serves(h.Version) {
-		defer c.srv.budget.release(granted)
+		defer c.srv.releaseBytes(granted)
 		defer f.free()
 		return c.refuse(h, body, err)
 	}

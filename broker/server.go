@@ -19,6 +19,7 @@ type Server struct {
 	metrics   *metrics
 	hostile   *rateLog
 	budget    *budget
+	small     *budget // the reserve for small requests
 	sessions  *sessionCache
 	listeners []net.Listener
 	node      Node
@@ -68,6 +69,7 @@ func newServer(cfg Config) *Server {
 		log:      cfg.Logger,
 		hostile:  newRateLog(cfg.Logger),
 		budget:   newBudget(cfg.MaxQueuedBytes),
+		small:    newBudget(max(cfg.MaxQueuedBytes/reserveShare, smallRequestBytes)),
 		sessions: newSessionCache(cfg.MaxFetchSessions),
 	}
 	s.metrics = newMetrics(cfg.Registerer, s)

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -52,6 +53,9 @@ func newServer(t *testing.T, args ...string) *server {
 			s.Kill()
 		}
 		log.Close()
+		for _, line := range s.logged("panic:", "fatal error:", "DATA RACE", "invariant violated") {
+			t.Errorf("the broker says: %s", line)
+		}
 	})
 	return s
 }
@@ -119,16 +123,19 @@ func (s *server) stop() time.Duration {
 	return time.Since(began)
 }
 
-// complaints are the lines of the broker's log that no correct broker writes.
-func (s *server) complaints() []string {
+// complaints are the lines of the broker's log that it writes only where
+// something fails.
+func (s *server) complaints() []string { return s.logged("level=ERROR") }
+
+// logged are the lines of the broker's log that hold one of the texts.
+func (s *server) logged(texts ...string) (lines []string) {
 	s.t.Helper()
-	text, err := os.ReadFile(s.log.Name())
+	log, err := os.ReadFile(s.log.Name())
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	var lines []string
-	for line := range strings.Lines(string(text)) {
-		if strings.Contains(line, "level=ERROR") || strings.Contains(line, "panic") || strings.Contains(line, "fatal error") || strings.Contains(line, "DATA RACE") {
+	for line := range strings.Lines(string(log)) {
+		if slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(line, text) }) {
 			lines = append(lines, strings.TrimSpace(line))
 		}
 	}

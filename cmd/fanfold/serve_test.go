@@ -61,6 +61,7 @@ func TestServeWarnsWhereOthersCanConnect(t *testing.T) {
 	s.args = []string{"--advertise", s.address}
 	s.address = "0.0.0.0:" + port
 	s.start()
+	s.Kill() // then all that it wrote was read
 	want(t, s.Stderr(), "warning:", "from other machines", "no authentication")
 }
 

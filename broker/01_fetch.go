@@ -1,18 +1,14 @@
 package broker
 
 import (
-	"encoding/binary"
 	"sync"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/fanfold/fanfold/cluster"
-	"github.com/fanfold/fanfold/log"
 	"github.com/fanfold/fanfold/partition"
 	"github.com/fanfold/fanfold/protocol"
-	"github.com/fanfold/fanfold/protocol/record"
 )
 
 // Fetch (1), versions 4–18.
@@ -23,7 +19,7 @@ import (
 //	7    fetch sessions (KIP-227)
 //	8    the client waits out a throttle
 //	9    current leader epoch (KIP-320)
-//	10   zstd
+//	10   zstd, which clients below get as well
 //	11   rack, preferred read replica (KIP-392)
 //	12   flexible; last fetched and diverging epoch (KIP-595)
 //	13   topic ids for names
@@ -32,9 +28,6 @@ import (
 //	16   addresses of leaders (KIP-951)
 //	17   the replica's directory (KIP-853)
 //	18   the replica's high watermark (KIP-1166)
-
-// fetchZstdVersion is the first version whose clients can read zstd.
-const fetchZstdVersion = 10
 
 // fetchItem is one partition of a fetch.
 type fetchItem struct {
@@ -63,12 +56,13 @@ type fetchCall struct {
 	version int16
 	request kmsg.FetchRequest // its texts are in frame
 
-	session sessionUse
-	code    int16 // of the whole answer
-	items   []fetchItem
-	bytes   int // of records read
-	failed  bool
-	wait    *fetchWait
+	session  sessionUse
+	code     int16 // of the whole answer
+	items    []fetchItem
+	bytes    int // of records read
+	failed   bool
+	wait     *fetchWait
+	watching int // partitions, as Server.watched counts them
 
 	answer  protocol.FetchResponse
 	encoder protocol.FetchEncoder
@@ -89,9 +83,6 @@ func (c *conn) startFetch(k *call, body *frame, request []byte) error {
 		k.finish()
 		return badInputf("%v", err)
 	}
-	// A fetch may wait for long: others need the bytes that it was granted.
-	c.srv.releaseBytes(k.granted)
-	k.granted = 0
 	c.push(k)
 	f.openSession()
 	f.read()
@@ -136,12 +127,6 @@ func (f *fetchCall) readItem(image *cluster.Image, it *fetchItem, room int) {
 		CurrentLeaderEpoch: it.params.currentEpoch,
 		LastFetchedEpoch:   it.params.lastEpoch,
 	})
-	if f.version < fetchZstdVersion && it.result.Records.Len() > 0 {
-		if err := refuseZstd(it.result.Records); err != nil {
-			it.result.Records.Release()
-			it.result.Records, it.result.Err = log.Range{}, err
-		}
-	}
 }
 
 func (f *fetchCall) replica(image *cluster.Image, it *fetchItem) (Replica, error) {
@@ -166,23 +151,6 @@ func unknownPartition(err error) partition.FetchResult {
 	return partition.FetchResult{
 		HighWatermark: -1, LastStableOffset: -1, LogStartOffset: -1, LeaderEpoch: -1, DivergingEpoch: -1, Err: err,
 	}
-}
-
-// refuseZstd says whether some batch is compressed with zstd, which clients of
-// early versions cannot read.
-func refuseZstd(r log.Range) error {
-	const lengthAt, attributesAt = 8, 21 // in a batch's header
-	var head [attributesAt + 2]byte
-	for at := int64(0); at < int64(r.Len()); {
-		if _, err := r.ReadAt(head[:], at); err != nil {
-			return protocol.Errorf(kerr.KafkaStorageError, "%v", err)
-		}
-		if record.Codec(head[attributesAt+1]&7) == record.Zstd {
-			return protocol.Errorf(kerr.UnsupportedCompressionType, "the records are compressed with zstd, which needs version %d of Fetch", fetchZstdVersion)
-		}
-		at += lengthAt + 4 + int64(binary.BigEndian.Uint32(head[lengthAt:]))
-	}
-	return nil
 }
 
 // ready tells whether the answer can go out at once.
@@ -284,6 +252,7 @@ func (f *fetchCall) respondItem(it *fetchItem, tag int) protocol.FetchPartition 
 // drop gives everything back.
 func (f *fetchCall) drop() {
 	f.disarm()
+	f.srv.watched.Add(-int64(f.watching))
 	for i := range f.items {
 		f.items[i].result.Records.Release()
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/fanfold/fanfold/cluster"
 	"github.com/fanfold/fanfold/cluster/configs"
 	"github.com/fanfold/fanfold/protocol"
 )
@@ -45,6 +46,9 @@ func (s *Server) describedConfigs(asked *kmsg.DescribeConfigsRequestResource) ([
 	layers := s.node.Configs()
 	switch asked.ResourceType {
 	case kmsg.ConfigResourceTypeTopic:
+		if err := cluster.ValidateTopicName(asked.ResourceName); err != nil {
+			return nil, err
+		}
 		t, err := topicByName(s.node.Image(), asked.ResourceName)
 		if err != nil {
 			return nil, err

@@ -69,6 +69,10 @@ func (p *Partition) diverges(req FetchRequest, r *FetchResult) bool {
 	if err != nil || (epoch == req.LastFetchedEpoch && end >= req.Offset) {
 		return false
 	}
+	if epoch < 0 {
+		r.Err = protocol.Errorf(kerr.OffsetOutOfRange, "the last epoch fetched, %d, has not begun here", req.LastFetchedEpoch)
+		return true
+	}
 	r.DivergingEpoch, r.DivergingOffset = epoch, end
 	return true
 }

@@ -92,11 +92,16 @@ func (c *conn) complete(k *call, by completer) {
 		k.finish()
 		return
 	}
-	if by == byReader || !c.claimWriter() {
-		c.mu.Unlock()
+	c.mu.done++
+	blocking := c.blockingFetch()
+	claimed := by != byReader && c.claimWriter()
+	c.mu.Unlock()
+	if blocking != nil {
+		blocking.wake()
+	}
+	if !claimed {
 		return
 	}
-	c.mu.Unlock()
 	if by == byWorker {
 		c.writeDone()
 		return
@@ -147,8 +152,12 @@ func (c *conn) writeDone() {
 	c.mu.writing = false
 	c.changed.Broadcast()
 	closed := c.mu.closed
+	blocking := c.blockingFetch()
 	c.mu.Unlock()
 	w.free()
+	if blocking != nil {
+		blocking.wake()
+	}
 	if closed {
 		_ = c.nc.Close() // wakes the reader
 	}
@@ -166,6 +175,7 @@ func (c *conn) takeDone() (run *call, n int) {
 	if n == 0 {
 		return nil, 0
 	}
+	c.mu.done -= n
 	c.mu.first = last.next
 	last.next = nil
 	if c.mu.first == nil {

@@ -65,6 +65,9 @@ type Config struct {
 	// MaxFetchSessions bounds the fetch sessions kept
 	// (max.incremental.fetch.session.cache.slots); zero: 1,000.
 	MaxFetchSessions int
+	// MaxWaitingPartitions bounds the partitions that all waiting fetches
+	// watch; a fetch above that is answered without waiting; zero: 100,000.
+	MaxWaitingPartitions int
 
 	// Logger is where the broker logs; nil: nowhere.
 	Logger *slog.Logger
@@ -91,6 +94,7 @@ func (c Config) withDefaults() Config {
 	c.MaxQueuedBytes = orDefault(c.MaxQueuedBytes, 32<<20)
 	c.MaxPipelined = orDefault(c.MaxPipelined, 256)
 	c.MaxFetchSessions = orDefault(c.MaxFetchSessions, 1_000)
+	c.MaxWaitingPartitions = orDefault(c.MaxWaitingPartitions, 100_000)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -127,6 +131,7 @@ func (c Config) validate() error {
 		{"socket.request.max.bytes", int64(c.MaxRequestBytes)},
 		{"queued.max.request.bytes", c.MaxQueuedBytes},
 		{"pipelined requests", int64(c.MaxPipelined)},
+		{"waiting partitions", int64(c.MaxWaitingPartitions)},
 		{"max.incremental.fetch.session.cache.slots", int64(c.MaxFetchSessions)},
 	} {
 		if l.value < 0 {

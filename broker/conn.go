@@ -22,6 +22,9 @@ const headerBytes = 8
 // it: it bounds how many small ones are in flight.
 const requestOverhead = 1 << 10
 
+// fetchCost is how many times the size of its request a Fetch takes.
+const fetchCost = 16
+
 // readAheadBytes is how much of a connection is read at once while it is not
 // known what comes. A small request comes whole with one read; an idle
 // connection costs no more than this.
@@ -58,6 +61,7 @@ type conn struct {
 		sync.Mutex
 		first, last *call // not answered, in order of requests
 		calls       int
+		done        int  // of them, ready to be answered
 		writing     bool // someone writes the answers that are done
 		closed      bool // nothing is read or written any more
 		detached    bool // calls that complete from now on are finished at once
@@ -258,7 +262,7 @@ func (c *conn) readRequest(size int) error {
 	if limit := c.srv.frameLimit(key, version); size > limit {
 		return badInputf("a request of key %d version %d has %d bytes; at most %d are taken", key, version, size, limit)
 	}
-	f, granted, err := c.receive(size)
+	f, granted, err := c.receive(size, key)
 	if err != nil {
 		return err
 	}
@@ -268,22 +272,26 @@ func (c *conn) readRequest(size int) error {
 // receive reads a frame. A connection that has not sent anything valid yet gets
 // no more memory than it fills: a large frame has to begin before there is room
 // made for all of it.
-func (c *conn) receive(size int) (f *frame, granted int64, err error) {
+func (c *conn) receive(size int, key int16) (f *frame, granted int64, err error) {
 	if c.known || size <= firstFrameBytes {
-		return c.receiveAfter(nil, size)
+		return c.receiveAfter(nil, size, key)
 	}
-	first, granted, err := c.receiveAfter(nil, firstFrameBytes)
+	first, granted, err := c.receiveAfter(nil, firstFrameBytes, key)
 	if err != nil {
 		return nil, 0, err
 	}
 	defer first.free()
 	c.srv.releaseBytes(granted) // whoever waits for more holds nothing
-	return c.receiveAfter(first.data, size)
+	return c.receiveAfter(first.data, size, key)
 }
 
 // receiveAfter reads a frame of which a beginning is there.
-func (c *conn) receiveAfter(first []byte, size int) (f *frame, granted int64, err error) {
-	granted, err = c.acquire(int64(size) + requestOverhead)
+func (c *conn) receiveAfter(first []byte, size int, key int16) (f *frame, granted int64, err error) {
+	cost := int64(size)
+	if key == fetchKey {
+		cost *= fetchCost
+	}
+	granted, err = c.acquire(cost + requestOverhead)
 	if err != nil {
 		return nil, 0, err
 	}

@@ -12,6 +12,7 @@ import (
 
 const (
 	produceKey     int16 = 0
+	fetchKey       int16 = 1
 	apiVersionsKey int16 = 18
 )
 

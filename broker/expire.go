@@ -40,6 +40,7 @@ func (c *conn) expireProduces(now time.Time) {
 	for k := c.mu.first; k != nil; k = k.next {
 		if k.produce != nil && !k.done && k.produce.expire(now) {
 			k.done = true
+			c.mu.done++
 		}
 	}
 	write := c.claimWriter()

@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -97,6 +98,11 @@ func (f *fetchCall) openSession() {
 
 // addRequested takes the partitions that the request names.
 func (f *fetchCall) addRequested() {
+	count := 0
+	for i := range f.request.Topics {
+		count += len(f.request.Topics[i].Partitions)
+	}
+	f.items = slices.Grow(f.items, count)
 	for i := range f.request.Topics {
 		t := &f.request.Topics[i]
 		for j := range t.Partitions {

@@ -253,3 +253,48 @@ func TestRequestsBehindAWaitingFetchAreCarriedOut(t *testing.T) {
 	}
 	producedPartition(t, c.receive(produce, produceID))
 }
+
+// Fetches wait while all of them together watch no more partitions than they
+// may; one above that is answered at once.
+func TestFetchesThatMayNotWait(t *testing.T) {
+	node := newTestNode(t)
+	node.topic("t", 3, nil)
+	s := testServer(t, node, Config{MaxWaitingPartitions: 4})
+	c, other := dial(t, s), dial(t, s)
+	req := fetchRequest(12, node, "t", 0, 1, 2)
+	req.MaxWaitMillis = 60_000
+	id := c.send(req)
+	eventually(t, "the first waits", func() bool { return node.watchers() == 3 })
+	other.receive(req, other.send(req))
+	node.replica("t", 1).produce(t, "a")
+	resp := c.receive(req, id).(*kmsg.FetchResponse)
+	if name := resp.Topics[0].Topic; name != "t" || len(resp.Topics[0].Partitions[1].RecordBatches) == 0 {
+		t.Errorf("the first is answered %+v", resp)
+	}
+}
+
+// A fetch that waits does not hold up answers that are there behind it: it is
+// answered with what there is.
+func TestAnswersBehindAWaitingFetch(t *testing.T) {
+	node := newTestNode(t)
+	node.topic("t", 1, nil)
+	node.topic("other", 1, nil)
+	other := node.replica("other", 0)
+	c := dial(t, testServer(t, node, Config{}))
+	fetch := fetchRequest(12, node, "t", 0)
+	fetch.MaxWaitMillis = 60_000 // longer than the client waits
+	for _, hold := range []bool{false, true} {
+		other.setHold(hold)
+		first := produceRequest("other", 0, -1, testBatch(t, "a"))
+		firstID, fetchID := c.send(first), c.send(fetch)
+		eventually(t, "the fetch waits", func() bool { return node.watchers() == 1 })
+		metadata := metadataOf(9, false)
+		metadataID := c.send(metadata)
+		other.setHold(false)
+		producedPartition(t, c.receive(first, firstID))
+		if p := fetchedPartition(t, c.receive(fetch, fetchID)); p.ErrorCode != 0 || len(p.RecordBatches) > 0 {
+			t.Errorf("the fetch is answered %+v", p)
+		}
+		c.receive(metadata, metadataID)
+	}
+}

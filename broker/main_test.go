@@ -53,7 +53,7 @@ func closeServer(t testing.TB, s *Server, node *testNode) {
 	if n := s.produces.Load(); n != 0 {
 		t.Errorf("%d produces were not finished", n)
 	}
-	if n := node.watchers(); n != 0 {
+	if n := node.watchers(); n != 0 || s.watched.Load() != 0 {
 		t.Errorf("%d fetches still watch partitions", n)
 	}
 	s.mu.Lock()

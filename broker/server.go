@@ -26,6 +26,7 @@ type Server struct {
 	effective atomic.Pointer[cachedSettings]
 
 	produces atomic.Int64 // that are not answered
+	watched  atomic.Int64 // partitions, by fetches that wait
 
 	ctx     context.Context // ends when Close has cut what was left
 	cancel  context.CancelFunc

@@ -20,22 +20,34 @@ func (c *conn) alterConfigs(ctx context.Context, req *kmsg.AlterConfigsRequest) 
 	resp := req.ResponseKind().(*kmsg.AlterConfigsResponse)
 	change := newConfigChange(c.srv, true, req.ValidateOnly)
 	for i := range req.Resources {
+		change.name(req.Resources[i].ResourceType, req.Resources[i].ResourceName)
+	}
+	for i := range req.Resources {
 		asked := &req.Resources[i]
+		if change.answered(asked.ResourceType, asked.ResourceName) {
+			continue
+		}
 		out := kmsg.NewAlterConfigsResponseResource()
 		out.ResourceType, out.ResourceName = asked.ResourceType, asked.ResourceName
-		ops := make([]cluster.ConfigOp, 0, len(asked.Configs))
-		for _, kv := range asked.Configs {
-			op := cluster.ConfigOp{Kind: cluster.ConfigDelete, Name: kv.Name}
-			if kv.Value != nil {
-				op.Kind, op.Value = cluster.ConfigSet, *kv.Value
-			}
-			ops = append(ops, op)
+		ops, err := wholeOps(asked.Configs)
+		if err == nil {
+			err = change.apply(ctx, asked.ResourceType, asked.ResourceName, ops)
 		}
-		err := change.apply(ctx, asked.ResourceType, asked.ResourceName, ops)
 		fillError(&out.ErrorCode, &out.ErrorMessage, err)
 		resp.Resources = append(resp.Resources, out)
 	}
 	return resp
+}
+
+func wholeOps(asked []kmsg.AlterConfigsRequestResourceConfig) ([]cluster.ConfigOp, error) {
+	ops := make([]cluster.ConfigOp, 0, len(asked))
+	for _, kv := range asked {
+		if kv.Value == nil {
+			return nil, protocol.Errorf(kerr.InvalidRequest, "config %q has no value: to reset it, leave it out", clip(kv.Name))
+		}
+		ops = append(ops, cluster.ConfigOp{Kind: cluster.ConfigSet, Name: kv.Name, Value: *kv.Value})
+	}
+	return ops, nil
 }
 
 // configChange carries out the parts of a request that changes configs.
@@ -43,7 +55,7 @@ type configChange struct {
 	srv          *Server
 	replace      bool
 	validateOnly bool
-	seen         map[configResource]bool
+	times        map[configResource]int // named in the request; below zero: answered
 }
 
 type configResource struct {
@@ -52,15 +64,28 @@ type configResource struct {
 }
 
 func newConfigChange(s *Server, replace, validateOnly bool) *configChange {
-	return &configChange{srv: s, replace: replace, validateOnly: validateOnly, seen: map[configResource]bool{}}
+	return &configChange{srv: s, replace: replace, validateOnly: validateOnly, times: map[configResource]int{}}
+}
+
+// name counts a resource that the request names.
+func (cc *configChange) name(kind kmsg.ConfigResourceType, name string) {
+	cc.times[configResource{kind, name}]++
+}
+
+// answered tells whether the resource was answered, where it was named first.
+func (cc *configChange) answered(kind kmsg.ConfigResourceType, name string) bool {
+	r := configResource{kind, name}
+	if cc.times[r] < 0 {
+		return true
+	}
+	cc.times[r] = -cc.times[r]
+	return false
 }
 
 // apply changes one resource's configs, or says why it will not.
 func (cc *configChange) apply(ctx context.Context, kind kmsg.ConfigResourceType, name string, ops []cluster.ConfigOp) error {
-	if r := (configResource{kind, name}); cc.seen[r] {
+	if cc.times[configResource{kind, name}] < -1 {
 		return protocol.Errorf(kerr.InvalidRequest, "%s %q is named twice in the request", kind, clip(name))
-	} else {
-		cc.seen[r] = true
 	}
 	named := make(map[string]bool, len(ops))
 	for _, op := range ops {
@@ -82,6 +107,12 @@ func (cc *configChange) command(kind kmsg.ConfigResourceType, name string, ops [
 	image := s.node.Image()
 	switch kind {
 	case kmsg.ConfigResourceTypeTopic:
+		if name == "" {
+			return nil, protocol.Errorf(kerr.InvalidRequest, "there are no configs for all topics: what brokers set is their default")
+		}
+		if err := cluster.ValidateTopicName(name); err != nil {
+			return nil, err
+		}
 		t, err := topicByName(image, name)
 		if err != nil {
 			return nil, err

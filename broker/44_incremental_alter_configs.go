@@ -19,7 +19,13 @@ func (c *conn) incrementalAlterConfigs(ctx context.Context, req *kmsg.Incrementa
 	resp := req.ResponseKind().(*kmsg.IncrementalAlterConfigsResponse)
 	change := newConfigChange(c.srv, false, req.ValidateOnly)
 	for i := range req.Resources {
+		change.name(req.Resources[i].ResourceType, req.Resources[i].ResourceName)
+	}
+	for i := range req.Resources {
 		asked := &req.Resources[i]
+		if change.answered(asked.ResourceType, asked.ResourceName) {
+			continue
+		}
 		out := kmsg.NewIncrementalAlterConfigsResponseResource()
 		out.ResourceType, out.ResourceName = asked.ResourceType, asked.ResourceName
 		ops, err := incrementalOps(asked.Configs)

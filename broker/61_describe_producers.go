@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/fanfold/fanfold/cluster"
 )
 
 // DescribeProducers (61), version 0 (KIP-664).
@@ -22,6 +24,9 @@ func (c *conn) describeProducers(_ context.Context, req *kmsg.DescribeProducersR
 			p := &out.Partitions[j]
 			p.Partition = number
 			r, err := c.srv.replicaByName(image, asked.Topic, number)
+			if invalid := cluster.ValidateTopicName(asked.Topic); invalid != nil {
+				err = invalid
+			}
 			if err == nil {
 				p.ActiveProducers = activeProducers(r)
 			}

@@ -635,3 +635,29 @@ func TestMetadataThatTakesNoChanges(t *testing.T) {
 	node.mu.refuse = errTest
 	wantCode(t, "another failure", ask[*kmsg.DeleteTopicsResponse](c, 6, req).Topics[0].ErrorCode, kerr.UnknownServerError)
 }
+
+func TestConfigsOfAResourceNamedTwiceStayAsTheyAre(t *testing.T) {
+	node := newTestNode(t)
+	node.topic("t", 1, nil)
+	c := dial(t, testServer(t, node, Config{}))
+	incremental := kmsg.NewPtrIncrementalAlterConfigsRequest()
+	one := kmsg.IncrementalAlterConfigsRequestResource{ResourceType: kmsg.ConfigResourceTypeTopic, ResourceName: "t",
+		Configs: []kmsg.IncrementalAlterConfigsRequestResourceConfig{{Name: "retention.ms", Value: ptr("5")}}}
+	incremental.Resources = []kmsg.IncrementalAlterConfigsRequestResource{one, one, one}
+	if got := ask[*kmsg.IncrementalAlterConfigsResponse](c, 1, incremental).Resources; len(got) != 1 || got[0].ErrorCode != kerr.InvalidRequest.Code {
+		t.Errorf("answered %+v", got)
+	}
+	whole := kmsg.NewPtrAlterConfigsRequest()
+	two := kmsg.AlterConfigsRequestResource{ResourceType: kmsg.ConfigResourceTypeTopic, ResourceName: "t",
+		Configs: []kmsg.AlterConfigsRequestResourceConfig{{Name: "retention.ms", Value: ptr("5")}}}
+	whole.Resources = []kmsg.AlterConfigsRequestResource{two, two}
+	if got := ask[*kmsg.AlterConfigsResponse](c, 2, whole).Resources; len(got) != 1 || got[0].ErrorCode != kerr.InvalidRequest.Code {
+		t.Errorf("answered %+v", got)
+	}
+	if set := node.Image().Topic("t").Configs; len(set) != 0 {
+		t.Errorf("the topic has %v", set)
+	}
+	whole.Resources = whole.Resources[:1]
+	whole.Resources[0].Configs[0].Value = nil
+	wantCode(t, "a config without a value", ask[*kmsg.AlterConfigsResponse](c, 2, whole).Resources[0].ErrorCode, kerr.InvalidRequest)
+}

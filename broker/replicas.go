@@ -22,7 +22,7 @@ import (
 // Bounds on what one partition keeps and decodes.
 const (
 	maxProducersPerPartition = 50_000
-	maxDecompressedBytes     = 256 << 20
+	maxDecompressedBytes     = 64 << 20
 )
 
 // replicaTable is the immutable list of topics with replicas on this node; the

@@ -103,7 +103,7 @@ func (p *Partition) prepare(cfg *Config, batch []byte, pd *pending) ([]byte, err
 
 // decodes bounds how many batches are decoded at once in this process: each may
 // take tens of megabytes, and more at once would be no faster.
-var decodes = make(chan struct{}, runtime.GOMAXPROCS(0))
+var decodes = make(chan struct{}, min(4, runtime.GOMAXPROCS(0)))
 
 // decoded does what the records have to be looked at for.
 func decoded(cfg *Config, batch []byte, h *record.Header, nowMillis int64) ([]byte, error) {

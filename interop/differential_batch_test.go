@@ -24,7 +24,8 @@ type batch struct {
 	times      []int64  // of the records, ms; missing ones are long ago
 	codec      int
 	attributes int16 // beside the codec
-	producer   int64 // 0: none
+	idempotent bool  // has the next three
+	producer   int64
 	epoch      int16
 	sequence   int32
 	headers    bool
@@ -56,7 +57,7 @@ func (b batch) bytes() []byte {
 		LastOffsetDelta: int32(len(b.values) - 1), NumRecords: int32(len(b.values)),
 		ProducerID: -1, ProducerEpoch: -1, FirstSequence: -1,
 	}
-	if b.producer != 0 {
+	if b.idempotent {
 		rb.ProducerID, rb.ProducerEpoch, rb.FirstSequence = b.producer, b.epoch, b.sequence
 	}
 	var records []byte

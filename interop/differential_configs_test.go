@@ -101,7 +101,7 @@ func altered(kind kmsg.ConfigResourceType, name string, validate bool, changes .
 type configCase struct {
 	label   string
 	kind    kmsg.ConfigResourceType
-	name    string
+	name    string // "ac" is a topic of all cases together, "ac-own" one of its own
 	changes []change
 }
 
@@ -114,33 +114,32 @@ var configCases = []configCase{
 	{"delete with value", ofTopic, "ac", []change{{opDelete, "max.message.bytes", "77"}}},
 	{"delete what is not set", ofTopic, "ac", []change{{opDelete, "index.interval.bytes", "nil"}}},
 	{"append", ofTopic, "ac", []change{{opAppend, "cleanup.policy", "delete"}}},
-	{"subtract", ofTopic, "ac", []change{{opSubtract, "cleanup.policy", "delete"}}},
+	{"subtract", ofTopic, "ac-own", []change{{opSubtract, "cleanup.policy", "delete"}}},
 	{"append to no list", ofTopic, "ac", []change{{opAppend, "retention.ms", "1"}}},
 	{"subtract from no list", ofTopic, "ac", []change{{opSubtract, "retention.ms", "1"}}},
 	{"append junk", ofTopic, "ac", []change{{opAppend, "cleanup.policy", "junk"}}},
 	{"unknown name", ofTopic, "ac", []change{{opSet, "retention.mss", "1"}}},
-	{"delete unknown name", ofTopic, "ac", []change{{opDelete, "retention.mss", "nil"}}},
+	{"delete unknown name", ofTopic, "ac-own", []change{{opDelete, "retention.mss", "nil"}}},
 	{"empty name", ofTopic, "ac", []change{{opSet, "", "1"}}},
 	{"wrong type", ofTopic, "ac", []change{{opSet, "retention.ms", "soon"}}},
 	{"blanks", ofTopic, "ac", []change{{opSet, "retention.ms", " 4000 "}}},
 	{"out of range", ofTopic, "ac", []change{{opSet, "max.message.bytes", "-1"}}},
 	{"not in list", ofTopic, "ac", []change{{opSet, "message.timestamp.type", "Never"}}},
-	{"boolean in capitals", ofTopic, "ac", []change{{opSet, "preallocate", "TRUE"}}},
+	{"boolean in capitals", ofTopic, "ac-own", []change{{opSet, "preallocate", "TRUE"}}},
 	{"no value", ofTopic, "ac", []change{{opSet, "retention.ms", "nil"}}},
 	{"append no value", ofTopic, "ac", []change{{opAppend, "cleanup.policy", "nil"}}},
 	{"empty value", ofTopic, "ac", []change{{opSet, "retention.ms", ""}}},
 	{"twice", ofTopic, "ac", []change{{opSet, "retention.ms", "1"}, {opSet, "retention.ms", "2"}}},
 	{"one right, one wrong", ofTopic, "ac", []change{{opSet, "retention.ms", "123"}, {opSet, "segment.ms", "x"}}},
 	{"unknown operation", ofTopic, "ac", []change{{9, "retention.ms", "1"}}},
-	{"compact", ofTopic, "ac", []change{{opSet, "cleanup.policy", "compact"}}},
-	{"back from compact", ofTopic, "ac", []change{{opSet, "cleanup.policy", "delete"}}},
+	{"compact", ofTopic, "ac-own", []change{{opSet, "cleanup.policy", "compact"}}},
+	{"set cleanup.policy", ofTopic, "ac", []change{{opSet, "cleanup.policy", "delete"}}},
 	{"unknown topic", ofTopic, "unknown", []change{{opSet, "retention.ms", "1"}}},
 	{"illegal topic", ofTopic, "a b", []change{{opSet, "retention.ms", "1"}}},
 	{"empty topic", ofTopic, "", []change{{opSet, "retention.ms", "1"}}},
 	{"unknown type", 99, "ac", []change{{opSet, "retention.ms", "1"}}},
 	{"broker", ofBroker, "1", []change{{opSet, "log.retention.ms", "500000000"}}},
 	{"all brokers", ofBroker, "", []change{{opSet, "log.flush.interval.ms", "60000"}}},
-	{"broker's unknown name", ofBroker, "1", []change{{opSet, "log.retention.mss", "1"}}},
 	{"broker's read-only name", ofBroker, "1", []change{{opSet, "num.partitions", "4"}}},
 	{"all brokers' read-only name", ofBroker, "", []change{{opSet, "auto.create.topics.enable", "false"}}},
 	{"broker's wrong type", ofBroker, "1", []change{{opSet, "log.retention.ms", "x"}}},
@@ -148,6 +147,7 @@ var configCases = []configCase{
 	{"no broker", ofBroker, "x", []change{{opSet, "log.retention.ms", "500000000"}}},
 	{"broker, delete", ofBroker, "1", []change{{opDelete, "log.retention.ms", "nil"}}},
 	{"all brokers, delete", ofBroker, "", []change{{opDelete, "log.flush.interval.ms", "nil"}}},
+	{"broker's unknown name", ofBroker, "1", []change{{opSet, "log.retention.mss", "1"}}},
 }
 
 var alteredKeys = []string{"retention.ms", "max.message.bytes", "segment.bytes", "segment.ms", "cleanup.policy", "preallocate", "message.timestamp.type", "flush.messages", "index.interval.bytes", "flush.ms"}
@@ -162,33 +162,40 @@ func alterConfigsArea(p *pair) {
 	}{{"incremental", 1, incremental}, {"whole", 2, altered}} {
 		topic := "ac-" + api.name
 		p.topic(topic, 1)
-		for _, c := range configCases {
-			name := c.name
-			if name == "ac" {
+		for n, c := range configCases {
+			name, described := c.name, topic
+			switch name {
+			case "ac":
 				name = topic
+			case "ac-own":
+				name = fmt.Sprintf("%s-%d", topic, n)
+				described = name
+				p.topic(name, 1)
 			}
 			label := fmt.Sprintf("%s: %s", api.name, c.label)
+			if api.name == "whole" && c.label == "all brokers" {
+				continue // Kafka refuses it: min.insync.replicas, which it has set itself, would be reset
+			}
 			p.each(label+", validated", 0, api.high, func(*side, int16) kmsg.Request { return api.build(c.kind, name, true, c.changes...) })
 			p.each(label, api.high, api.high, func(*side, int16) kmsg.Request { return api.build(c.kind, name, false, c.changes...) })
-			p.each(label+", then", 4, 4, describeConfigs(ofTopic, topic, alteredKeys, true, false))
+			p.each(label+", then", 4, 4, describeConfigs(ofTopic, described, alteredKeys, true, false))
 			if c.kind == ofBroker {
 				p.each(label+", then the broker", 4, 4, describeConfigs(ofBroker, "1", alteredBrokerKeys, true, false))
 				p.each(label+", then all brokers", 4, 4, describeConfigs(ofBroker, "", alteredBrokerKeys, true, false))
 			}
 		}
-		p.each(api.name+": two resources, one twice", api.high, api.high, func(*side, int16) kmsg.Request {
-			set := []change{{opSet, "retention.ms", "4444"}}
-			switch a := api.build(ofTopic, topic, false, set...).(type) {
-			case *kmsg.AlterConfigsRequest:
-				a.Resources = append(a.Resources, a.Resources[0], altered(ofTopic, "unknown", false, set...).(*kmsg.AlterConfigsRequest).Resources[0])
-				return a
-			case *kmsg.IncrementalAlterConfigsRequest:
-				a.Resources = append(a.Resources, a.Resources[0], incremental(ofTopic, "unknown", false, set...).(*kmsg.IncrementalAlterConfigsRequest).Resources[0])
-				return a
-			default:
-				return a
-			}
-		})
+		reset := []change{{opDelete, "log.retention.ms", "nil"}, {opDelete, "log.flush.interval.ms", "nil"}}
+		p.each(api.name+": reset broker", 1, 1, func(*side, int16) kmsg.Request { return incremental(ofBroker, "1", false, reset...) })
+		p.each(api.name+": reset all brokers", 1, 1, func(*side, int16) kmsg.Request { return incremental(ofBroker, "", false, reset...) })
 		p.each(api.name+": after all", 4, 4, describeConfigs(ofTopic, topic, alteredKeys, true, false))
 	}
+	// AlterConfigs with a resource named twice is not tried: Kafka never answers it.
+	set := []change{{opSet, "retention.ms", "4444"}}
+	p.each("two resources, one twice", 1, 1, func(*side, int16) kmsg.Request {
+		req := incremental(ofTopic, "ac-incremental", false, set...).(*kmsg.IncrementalAlterConfigsRequest)
+		unknown := incremental(ofTopic, "unknown", false, set...).(*kmsg.IncrementalAlterConfigsRequest)
+		req.Resources = append(req.Resources, req.Resources[0], unknown.Resources[0])
+		return req
+	})
+	p.each("after it", 4, 4, describeConfigs(ofTopic, "ac-incremental", alteredKeys, true, false))
 }

@@ -15,6 +15,29 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
+// areas are the parts of the comparison, in order; each has topics of its own.
+var areas = []struct {
+	name string
+	run  func(*pair)
+}{
+	{"ApiVersions", apiVersionsArea},
+	{"Metadata", metadataArea},
+	{"CreateTopics", createTopicsArea},
+	{"DeleteTopics", deleteTopicsArea},
+	{"CreatePartitions", createPartitionsArea},
+	{"DescribeConfigs", describeConfigsArea},
+	{"AlterConfigs", alterConfigsArea},
+	{"Produce", produceArea},
+	{"ProduceErrors", produceErrorsArea},
+	{"Idempotence", idempotenceArea},
+	{"ListOffsets", listOffsetsArea},
+	{"DeleteRecords", deleteRecordsArea},
+	{"Fetch", fetchArea},
+	{"FetchSessions", fetchSessionsArea},
+	{"OffsetForLeaderEpoch", offsetForLeaderEpochArea},
+	{"Cluster", clusterArea},
+}
+
 // TestDifferential sends the same requests, in every version that Fanfold
 // lists, to Fanfold and to Apache Kafka, and compares the answers field by
 // field. A difference either is in expectedDifferences, with its reason, or
@@ -27,28 +50,11 @@ func TestDifferential(t *testing.T) {
 	if !suite.full {
 		t.Skip("compares with Apache Kafka: in full runs only (run.sh --full)")
 	}
+	if os.Getenv("FANFOLD_BIN") == "none" {
+		t.Skip("FANFOLD_BIN is none: there is nothing to compare with Apache Kafka")
+	}
 	p := startPair(t)
-	for _, area := range []struct {
-		name string
-		run  func(*pair)
-	}{
-		{"ApiVersions", apiVersionsArea},
-		{"Metadata", metadataArea},
-		{"CreateTopics", createTopicsArea},
-		{"DeleteTopics", deleteTopicsArea},
-		{"CreatePartitions", createPartitionsArea},
-		{"DescribeConfigs", describeConfigsArea},
-		{"AlterConfigs", alterConfigsArea},
-		{"Produce", produceArea},
-		{"ProduceErrors", produceErrorsArea},
-		{"Idempotence", idempotenceArea},
-		{"ListOffsets", listOffsetsArea},
-		{"DeleteRecords", deleteRecordsArea},
-		{"Fetch", fetchArea},
-		{"FetchSessions", fetchSessionsArea},
-		{"OffsetForLeaderEpoch", offsetForLeaderEpochArea},
-		{"Cluster", clusterArea},
-	} {
+	for _, area := range areas {
 		t.Run(area.name, func(t *testing.T) {
 			p.t, p.area = t, area.name
 			began := time.Now()
@@ -59,7 +65,7 @@ func TestDifferential(t *testing.T) {
 		})
 	}
 	p.t = t
-	if p.ran == 16 {
+	if p.ran == len(areas) {
 		p.checkCoverage()
 		p.checkExpectations()
 	}
@@ -140,7 +146,7 @@ func (p *pair) checkCoverage() {
 func (p *pair) checkExpectations() {
 	p.t.Helper()
 	for _, m := range p.expected {
-		if m.used == 0 {
+		if m.used == 0 && !m.mayBe {
 			p.t.Errorf("expected and not seen: %s: Kafka %s, Fanfold %s (%s)",
 				m.expectation.path, m.expectation.kafka, m.expectation.fanfold, m.why)
 		}
@@ -205,7 +211,7 @@ type reply struct {
 }
 
 // againFor is how long answers of reads that differ are asked for again.
-const againFor = 300 * time.Millisecond
+const againFor = 2 * time.Second
 
 // mostFailures bounds what one area prints.
 const mostFailures = 150
@@ -218,8 +224,9 @@ func (p *pair) do(label string, version int16, ask func(s *side) (kmsg.Response,
 	path := fmt.Sprintf("%s/%s v%d", p.area, label, version)
 	for {
 		k, f := p.both(ask)
-		unexplained := p.compare(path, k, f)
+		unexplained, meant := p.compare(path, k, f)
 		if len(unexplained) == 0 || !again || time.Now().After(deadline) {
+			p.meant += meant
 			p.report(path, unexplained)
 			return k.resp, f.resp
 		}
@@ -244,17 +251,17 @@ func (p *pair) both(ask func(s *side) (kmsg.Response, error)) (kafka, fanfold re
 	return kafka, fanfold
 }
 
-// compare lists the differences that nothing explains.
-func (p *pair) compare(path string, k, f reply) (unexplained []difference) {
+// compare lists the differences that nothing explains, and counts the others.
+func (p *pair) compare(path string, k, f reply) (unexplained []difference, meant int) {
 	for _, d := range differences(path, k.tree, f.tree) {
 		if m := p.explained(d); m != nil {
 			m.used++
-			p.meant++
+			meant++
 			continue
 		}
 		unexplained = append(unexplained, d)
 	}
-	return unexplained
+	return unexplained, meant
 }
 
 func (p *pair) report(path string, list []difference) {

@@ -142,7 +142,8 @@ func metadataArea(p *pair) {
 	p.each("created on demand", 4, 4, func(_ *side, v int16) kmsg.Request { return metadataRequest(true, "meta-auto") })
 	p.settle("meta-auto", 1)
 	p.each("after creation on demand", 0, 13, func(*side, int16) kmsg.Request { return metadataRequest(false, "meta-auto") })
-	p.each("colliding name on demand", 9, 9, func(*side, int16) kmsg.Request { return metadataRequest(true, "meta.one", "meta_one") })
+	p.topic("meta.one", 1)
+	p.each("colliding name on demand", 9, 9, func(*side, int16) kmsg.Request { return metadataRequest(true, "meta_one") })
 	p.each("internal topic on demand", 12, 12, func(*side, int16) kmsg.Request {
 		return metadataRequest(false, "__consumer_offsets", "__transaction_state")
 	})
@@ -280,6 +281,7 @@ func deleteTopicsArea(p *pair) {
 	}
 	p.topic("d-id", 1)
 	p.topic("d-both", 1)
+	p.topic("d-other", 1)
 	id := func(name string) func(s *side) kmsg.DeleteTopicsRequestTopic {
 		return func(s *side) kmsg.DeleteTopicsRequestTopic {
 			return kmsg.DeleteTopicsRequestTopic{TopicID: s.ids[name]}
@@ -297,6 +299,9 @@ func deleteTopicsArea(p *pair) {
 	}))
 	p.ask("by name and by id", 6, byID(id(both), func(*side) kmsg.DeleteTopicsRequestTopic { return kmsg.DeleteTopicsRequestTopic{Topic: &both} }))
 	p.ask("id twice", 6, byID(id(both), id(both)))
+	p.ask("one right, one by both", 6, byID(id("d-other"), func(s *side) kmsg.DeleteTopicsRequestTopic {
+		return kmsg.DeleteTopicsRequestTopic{Topic: &both, TopicID: s.ids[both]}
+	}))
 	p.ask("what is left", 12, func(*side) kmsg.Request { return metadataRequest(false, "d-both", "d-id", "d-1", "d-1-twice") })
 }
 

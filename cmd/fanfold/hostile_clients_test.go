@@ -245,7 +245,7 @@ func TestHostilePipeline(t *testing.T) {
 func TestHostileTopics(t *testing.T) {
 	v := newVictim(t, "--set", "max.topics=50", "--set", "max.partitions=200")
 	c := v.dial()
-	create := func(name string, partitions int32, pairs ...string) (code error, message string) {
+	create := func(name string, partitions int32, pairs ...string) (message string, code error) {
 		t.Helper()
 		req := kmsg.NewPtrCreateTopicsRequest()
 		req.Version, req.TimeoutMillis = 4, 10_000
@@ -259,7 +259,7 @@ func TestHostileTopics(t *testing.T) {
 		if m := resp.Topics[0].ErrorMessage; m != nil {
 			message = *m
 		}
-		return kerr.ErrorForCode(resp.Topics[0].ErrorCode), message
+		return message, kerr.ErrorForCode(resp.Topics[0].ErrorCode)
 	}
 	for _, r := range []struct {
 		name       string
@@ -289,7 +289,7 @@ func TestHostileTopics(t *testing.T) {
 		{"misspelt", 1, []string{"retention.mss", "5"}, kerr.InvalidConfig, "retention.ms"},
 		{"no-number", 1, []string{"retention.ms", "soon"}, kerr.InvalidConfig, "retention.ms"},
 	} {
-		code, message := create(r.name, r.partitions, r.pairs...)
+		message, code := create(r.name, r.partitions, r.pairs...)
 		if !errors.Is(code, r.code) || !strings.Contains(message, r.text) {
 			t.Errorf("%.40q of %d partitions %q: %v %q, want %v and %q", r.name, r.partitions, r.pairs, code, message, r.code, r.text)
 		} else if r.code != nil {

@@ -159,7 +159,7 @@ func TestHostileBatches(t *testing.T) {
 		{"length of less", put32(batchLengthAt, 60), kerr.InvalidRecord, "follow the batch"},
 		{"control", attribute(1 << 5), kerr.InvalidRecord, "control"},
 		{"transactional", func(b []byte) []byte {
-			return attribute(1 << 4)(put64(batchProducerAt, 5<<48|0)(b))
+			return attribute(1 << 4)(put64(batchProducerAt, 5<<48)(b))
 		}, kerr.InvalidRecord, ""},
 		{"LogAppendTime", attribute(1 << 3), kerr.InvalidTimestamp, "LogAppendTime"},
 		{"timestamp below -1", put64(batchBaseTimeAt, -2), kerr.InvalidRecord, "timestamp -2"},

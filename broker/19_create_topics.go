@@ -27,6 +27,9 @@ func (c *conn) createTopics(ctx context.Context, req *kmsg.CreateTopicsRequest) 
 	ctx, cancel := withTimeout(ctx, req.TimeoutMillis)
 	defer cancel()
 	resp := req.ResponseKind().(*kmsg.CreateTopicsResponse)
+	if len(req.Topics) > maxCreatedTopics {
+		return refuseTopics(req, protocol.Errorf(kerr.PolicyViolation, "%d topics in one request are more than %d", len(req.Topics), maxCreatedTopics))
+	}
 	times := make(map[string]int, len(req.Topics))
 	for i := range req.Topics {
 		times[req.Topics[i].Topic]++
@@ -47,6 +50,23 @@ func (c *conn) createTopics(ctx context.Context, req *kmsg.CreateTopicsRequest) 
 		times[asked.Topic] = 0
 		fillError(&out.ErrorCode, &out.ErrorMessage, err)
 		resp.Topics = append(resp.Topics, out)
+	}
+	return resp
+}
+
+// maxCreatedTopics bounds the topics of one request, since an answer tells all
+// configs of each. Apache Kafka takes as many partitions.
+const maxCreatedTopics = 10_000
+
+// refuseTopics answers the same for all topics.
+func refuseTopics(req *kmsg.CreateTopicsRequest, err error) kmsg.Response {
+	resp := req.ResponseKind().(*kmsg.CreateTopicsResponse)
+	resp.Topics = make([]kmsg.CreateTopicsResponseTopic, len(req.Topics))
+	for i := range resp.Topics {
+		out := &resp.Topics[i]
+		out.Default()
+		out.Topic = req.Topics[i].Topic
+		fillError(&out.ErrorCode, &out.ErrorMessage, err)
 	}
 	return resp
 }

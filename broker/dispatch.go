@@ -43,7 +43,33 @@ func (c *conn) dispatch(f *frame, granted int64) error {
 		c.known = true
 		c.srv.proven(c)
 	}
+	if granted, err = c.chargeElements(h, body, granted); err != nil {
+		f.free()
+		return err
+	}
 	return a.start(c, newCall(c, a, h, granted), f, body)
+}
+
+// Requests of at least countedBytes have their elements counted: each takes
+// about elementBytes once it is decoded and answered.
+const (
+	countedBytes = 64 << 10
+	elementBytes = 256
+)
+
+// chargeElements takes what the request decodes into from the budget, beside
+// its own bytes. It gives these back before: whoever waits for more holds
+// nothing.
+func (c *conn) chargeElements(h protocol.Header, body []byte, granted int64) (int64, error) {
+	if len(body) < countedBytes {
+		return granted, nil
+	}
+	elements := protocol.Elements(h.Key, h.Version, body)
+	if int64(elements)*elementBytes < int64(len(body)) {
+		return granted, nil // records, for the most part
+	}
+	c.srv.releaseBytes(granted)
+	return c.acquire(int64(len(body)) + requestOverhead + int64(elements)*elementBytes)
 }
 
 // refuse answers what is not served, where the protocol has room for that.

@@ -8,10 +8,12 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// Limits of one request, as Java's parsers have them.
+// Limits of one request. Java's parsers take 200,000 elements an array, which
+// decode into far more memory than a broker of this size has; no request of a
+// client names more than some for each partition of the cluster.
 const (
-	maxElements     = 1_000_000 // of all arrays together
-	maxTaggedFields = 10_000
+	maxElements     = 200_000 // of all arrays together
+	maxTaggedFields = 10_000  // as Java's
 )
 
 // Known says whether Decode takes requests of this key and version.
@@ -30,6 +32,16 @@ func Known(key, version int16) bool {
 func Check(key, version int16, body []byte) error {
 	w := walker{body: body}
 	return w.walk(key, version)
+}
+
+// Elements is how many elements the arrays of a body have together, which says
+// what it decodes into; 0 where it does not pass Check. It allocates nothing.
+func Elements(key, version int16, body []byte) int {
+	w := walker{body: body}
+	if w.walk(key, version) != nil {
+		return 0
+	}
+	return w.elements
 }
 
 // Decode checks the body of a request and decodes it. Strings are copied;

@@ -136,7 +136,7 @@ func TestHostileReaders(t *testing.T) {
 				}
 			}()
 		}
-		pause(t.Context(), 2*time.Second)
+		pause(t.Context(), time.Duration(quickOr(700, 2000))*time.Millisecond)
 		v.served()
 	}
 	v.bounded("large fetches that nobody reads", 64<<20, func() { all(20, 2000, fetch("large", 1, 0, 1)) })

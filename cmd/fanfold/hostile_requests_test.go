@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -157,7 +158,7 @@ func TestHostileAmplifiers(t *testing.T) {
 		t.Run(a.name, func(t *testing.T) {
 			v := v.on(t)
 			input := frame(a.key, a.version, a.body)
-			most := int64(len(input))*8 + 48<<20
+			most := int64(len(input))*8 + 96<<20
 			v.bounded(fmt.Sprintf("%d KiB of %s", len(input)>>10, a.name), most, func() {
 				c := v.dial()
 				c.send(input)
@@ -171,7 +172,22 @@ func TestHostileAmplifiers(t *testing.T) {
 			v.served()
 		})
 	}
+	t.Run("many at once, of which nobody reads the answer", func(t *testing.T) {
+		v := v.on(t)
+		a := amplifiers(size)[0]
+		v.bounded("many at once", 160<<20, func() {
+			for range quickOr(4, 20) {
+				c := v.dial()
+				go c.send(frame(a.key, a.version, a.body))
+			}
+			pause(t.Context(), time.Second)
+			v.served()
+		})
+	})
 }
+
+// maxHostileElements is just below what the broker takes of one request.
+const maxHostileElements = 199_000
 
 type amplifier struct {
 	name         string
@@ -187,7 +203,7 @@ func amplifiers(size int) []amplifier {
 	repeat := func(name string, key, version int16, head, tail []byte, flexible bool, element func(i int) []byte) {
 		var elements []byte
 		n := 0
-		for ; len(elements) < size && n < 990_000; n++ {
+		for ; len(elements) < size && n < maxHostileElements; n++ {
 			elements = append(elements, element(n)...)
 		}
 		body := append([]byte(nil), head...)

@@ -10,8 +10,8 @@ import (
 // the largest class is allocated and left to the garbage collector.
 const (
 	smallestClassBytes = 1 << 10
-	largestClassBytes  = 4 << 20
-	frameClasses       = 49
+	largestClassBytes  = 32 << 20
+	frameClasses       = 61
 )
 
 // frame is the body of one request as it was received. Its bytes may be handed

@@ -26,7 +26,7 @@ var nodeDefinitions = []Definition{
 	{Name: "log.dir", Type: String, NoDefault: true, Valid: oneDirectory, Group: groupNode,
 		Synonyms: []string{"log.dirs", "log.dir"},
 		Doc:      "An older name of log.dirs."},
-	{Name: "memory.limit.bytes", Type: Long, Unit: Bytes, Default: "100663296", Group: groupNode, Own: true,
+	{Name: "memory.limit.bytes", Type: Long, Unit: Bytes, Default: "83886080", Group: groupNode, Own: true,
 		Valid: atLeastOrNone(33554432, "no limit of its own"),
 		Doc:   "The heap size at which the garbage collector works harder (Go's GOMEMLIMIT, which wins where it is set in the environment)."},
 

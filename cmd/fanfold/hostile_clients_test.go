@@ -61,27 +61,22 @@ func TestHostileSlowClients(t *testing.T) {
 	if !hostileFull() {
 		return
 	}
-	t.Run("full", func(t *testing.T) {
-		for name, start := range map[string]func(c *rawConn){
-			"nothing at all":  func(*rawConn) {},
-			"half a length":   func(c *rawConn) { c.send([]byte{0, 0}) },
-			"half a frame":    func(c *rawConn) { c.send(frame(18, 0, nil)[:12]) },
-			"a byte a second": func(c *rawConn) { go c.trickle(frame(3, 9, make([]byte, 1000))) },
-			"reads no answer": func(c *rawConn) { go c.floodMetadata() },
-		} {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
-				v := v.on(t)
-				c := v.dial()
-				start(c)
-				if strings.HasPrefix(name, "reads") {
-					pause(t.Context(), 40*time.Second)
-				}
-				c.endsWithin(45 * time.Second)
-				v.served()
-			})
-		}
-	})
+	slow := map[string]*rawConn{}
+	for name, start := range map[string]func(c *rawConn){
+		"nothing at all":  func(*rawConn) {},
+		"half a length":   func(c *rawConn) { c.send([]byte{0, 0}) },
+		"half a frame":    func(c *rawConn) { c.send(frame(18, 0, nil)[:12]) },
+		"a byte a second": func(c *rawConn) { go c.trickle(frame(3, 9, make([]byte, 1000))) },
+		"reads no answer": func(c *rawConn) { go c.floodMetadata() },
+	} {
+		slow[name] = v.dial()
+		start(slow[name])
+	}
+	pause(t.Context(), 45*time.Second) // 30 from the last byte, length and header apart
+	v.served()
+	for name, c := range slow {
+		t.Run(name, func(t *testing.T) { (&rawConn{c.Conn, t}).endsWithin(time.Second) })
+	}
 }
 
 func (c *rawConn) trickle(b []byte) {

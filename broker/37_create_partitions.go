@@ -56,6 +56,9 @@ func (s *Server) growTopic(ctx context.Context, asked *kmsg.CreatePartitionsRequ
 		assignment = append(assignment, a.Replicas)
 	}
 	cmd, err := cluster.NewCreatePartitions(image, t, asked.Count, assignment, s.defaults().Limits)
+	if err == nil {
+		err = s.roomForFiles(len(cmd.Assignment))
+	}
 	if err != nil || validateOnly {
 		return err
 	}

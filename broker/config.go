@@ -68,6 +68,10 @@ type Config struct {
 	// MaxWaitingPartitions bounds the partitions that all waiting fetches
 	// watch; a fetch above that is answered without waiting; zero: 100,000.
 	MaxWaitingPartitions int
+	// MaxOpenFiles is how many files the process may have open, of which new
+	// partitions must leave enough; zero: what the system says, below zero:
+	// not looked at.
+	MaxOpenFiles int
 
 	// Logger is where the broker logs; nil: nowhere.
 	Logger *slog.Logger
@@ -95,6 +99,7 @@ func (c Config) withDefaults() Config {
 	c.MaxPipelined = orDefault(c.MaxPipelined, 256)
 	c.MaxFetchSessions = orDefault(c.MaxFetchSessions, 1_000)
 	c.MaxWaitingPartitions = orDefault(c.MaxWaitingPartitions, 100_000)
+	c.MaxOpenFiles = orDefault(c.MaxOpenFiles, openFiles())
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}

@@ -174,7 +174,11 @@ func (s *Server) newCreateTopic(spec cluster.TopicSpec) (*cluster.CreateTopic, e
 	if internalTopics[spec.Name] {
 		return nil, protocol.Errorf(kerr.InvalidTopicException, "topic name %q is reserved for the broker's own use", spec.Name)
 	}
-	return cluster.NewCreateTopic(s.node.Image(), newTopicID(), time.Now().UnixMilli(), spec, s.defaults())
+	cmd, err := cluster.NewCreateTopic(s.node.Image(), newTopicID(), time.Now().UnixMilli(), spec, s.defaults())
+	if err != nil {
+		return nil, err
+	}
+	return cmd, s.roomForFiles(len(cmd.Assignment))
 }
 
 // newTopicID is a random id, none of those that Kafka gives a meaning.

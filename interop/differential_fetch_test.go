@@ -16,7 +16,6 @@ type fetchPart struct {
 	maxBytes  int32 // 0: 1 MiB; -1: 0
 	epoch     *int32
 	lastEpoch *int32
-	logStart  int64
 }
 
 func (s *side) fetchRequest(version int16, parts ...fetchPart) *kmsg.FetchRequest {

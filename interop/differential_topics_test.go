@@ -149,12 +149,6 @@ func metadataArea(p *pair) {
 	})
 }
 
-// createCase is one topic of a CreateTopics request.
-type createCase struct {
-	label string
-	build func(v int16) []kmsg.CreateTopicsRequestTopic
-}
-
 func one(t kmsg.CreateTopicsRequestTopic) []kmsg.CreateTopicsRequestTopic {
 	return []kmsg.CreateTopicsRequestTopic{t}
 }

@@ -204,10 +204,14 @@ func (client) Checks(_ context.Context, o driver.Options, c *driver.Checks) {
 	c.Run("create partitions", func() error { return adm.CreatePartitions(topic, 4, nil, false) })
 	c.Settle("describe topic", func() error { return describeTopic(adm, topic) })
 	c.Settle("describe config", func() error {
-		entries, err := adm.DescribeConfig(sarama.ConfigResource{Type: sarama.TopicResource, Name: topic})
+		found, err := adm.DescribeConfigs([]*sarama.ConfigResource{{Type: sarama.TopicResource, Name: topic}}, sarama.DescribeConfigsOptions{})
 		if err != nil {
 			return err
 		}
+		if len(found) != 1 || found[0].ErrorCode != sarama.ErrNoError {
+			return fmt.Errorf("answered %+v", found)
+		}
+		entries := found[0].Configs
 		for _, e := range entries {
 			if e.Name == "retention.ms" && e.Value == retention {
 				return nil

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/fanfold/fanfold/internal/spelling"
 )
 
 // Kind is what a config belongs to.
@@ -225,29 +227,9 @@ func Nearest(kind Kind, name string) string {
 	}
 	name = strings.ToLower(strings.ReplaceAll(name, "_", "."))
 	for _, d := range All(kind) {
-		if distance := editDistance(name, d.Name); distance < bestDistance {
+		if distance := spelling.Distance(name, d.Name); distance < bestDistance {
 			best, bestDistance = d.Name, distance
 		}
 	}
 	return best
-}
-
-// editDistance is Levenshtein's: how many bytes to insert, delete or replace.
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			diagonal, row[j+1] = row[j+1], min(diagonal+cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

@@ -3,6 +3,7 @@ package interop
 import (
 	"encoding/binary"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -353,6 +354,11 @@ func listOffsetsArea(p *pair) {
 		p.produce(fmt.Sprintf("batch %d", n), 9, -1, "lo", 0, made(b))
 	}
 	p.produce("append time", 9, -1, "lo-append", 0, simple("a", "b"))
+	// Two appends within a millisecond have one time: which record is the
+	// latest would be a matter of luck.
+	for stamped := time.Now().UnixMilli(); time.Now().UnixMilli() <= stamped; {
+		runtime.Gosched()
+	}
 	p.produce("append time", 9, -1, "lo-append", 0, simple("c"))
 	ask := func(label string, topic string, partition int32, timestamp int64) {
 		p.t.Helper()

@@ -271,7 +271,7 @@ func (n *LocalNode) Close() error {
 	return errors.Join(errs...)
 }
 
-// errIsDir says what is wrong with a data directory in words that help.
+// dirError says what is wrong with a data directory in words that help.
 func dirError(dir string, err error) error {
 	switch {
 	case errors.Is(err, vfs.ErrLocked):

@@ -230,7 +230,7 @@ func (s *store) DeleteRange(lo, hi uint64) error {
 	return nil
 }
 
-// token numbers a proposal on its way through raft.
+// putToken numbers a proposal on its way through raft.
 func putToken(ext []byte, kind log.Kind, seq uint64) []byte {
 	ext = append(ext, byte(kind))
 	return binary.BigEndian.AppendUint64(ext, seq)

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -85,6 +86,9 @@ func (c *conn) startFetch(k *call, body *frame, request []byte) error {
 	}
 	c.push(k)
 	f.openSession()
+	if len(f.items) > mostPooledItems {
+		f.request.Topics, f.request.ForgottenTopics = nil, nil // memory for the answer
+	}
 	f.read()
 	if f.ready() || !f.await(c, k) {
 		c.complete(k, byReader)
@@ -202,7 +206,11 @@ func (f *fetchCall) respond() {
 		}
 		if last == nil || last.id != it.id || last.name != it.name {
 			topics = nextFetchTopic(topics)
-			topics[len(topics)-1].Name, topics[len(topics)-1].ID = it.name, it.id
+			t := &topics[len(topics)-1]
+			t.Name, t.ID = it.name, it.id
+			if f.session.incremental == nil && len(f.items) > mostPooledItems {
+				t.Partitions = slices.Grow(t.Partitions, sameTopic(f.items[i:]))
+			}
 		}
 		last = it
 		t := &topics[len(topics)-1]
@@ -211,6 +219,16 @@ func (f *fetchCall) respond() {
 	f.answer.SessionID = f.session.end(f)
 	unlock()
 	f.answer.Topics = topics
+}
+
+// sameTopic is how many of the first items are of one topic.
+func sameTopic(items []fetchItem) int {
+	for n := range items {
+		if items[n].id != items[0].id || items[n].name != items[0].name {
+			return n
+		}
+	}
+	return len(items)
 }
 
 // nextFetchTopic makes the slice longer by one, which keeps its own slice.

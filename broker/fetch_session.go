@@ -28,8 +28,10 @@ const (
 	// sessionEvictAge is how long a session has to be unused, or has to have
 	// lived, before another may take its place.
 	sessionEvictAge = 2 * time.Minute
-	// maxSessionPartitions bounds the partitions of all sessions together.
-	maxSessionPartitions = 200_000
+	// maxSessionPartitions bounds the partitions of all sessions together, each
+	// of which takes about 240 bytes. Who gets no session names its partitions in
+	// each request.
+	maxSessionPartitions = 60_000
 )
 
 // sessionKey names a partition in a session: by id where usesIDs, else by name.

@@ -18,8 +18,9 @@ type SyncConfig struct {
 	InFlight int
 
 	// WholeFrom is how many files must wait for one sync of the whole file
-	// system to be made for all of them; zero means 32 on Linux and never
-	// elsewhere, negative never.
+	// system to be made for all of them; zero means 2 on Linux and never
+	// elsewhere, negative never. It is not made while it costs more than syncs
+	// of the files, as where others write much to the same file system.
 	WholeFrom int
 
 	// Observe, if not nil, is told of each sync: how long it took and for how
@@ -29,10 +30,11 @@ type SyncConfig struct {
 	Now func() time.Time // nil means time.Now
 }
 
-// SyncScheduler makes files durable for all logs of a node: a bounded number of
-// syncs at once, one for all who ask for the same file meanwhile, and one of
-// the whole file system where many files wait. Callers' goroutines do the
-// work; it starts none.
+// SyncScheduler makes files durable for all logs of a node: one sync for all
+// who ask for the same file meanwhile, and one of the whole file system for
+// files that come to wait while another sync runs. Where that sync takes long,
+// files wait no longer: a bounded number of syncs runs at once. Callers'
+// goroutines do the work; it starts none.
 type SyncScheduler struct {
 	cfg SyncConfig
 
@@ -46,6 +48,14 @@ type SyncScheduler struct {
 		noWhole bool           // there is no such sync here
 		closed  bool
 		idle    *sync.Cond
+
+		started time.Time   // of the sync that was started last
+		alarm   *time.Timer // calls next when patience is over
+		armed   bool
+
+		typical   time.Duration // of a sync: more like the short ones
+		one       time.Duration // of a sync of one file, on average
+		wholeEach time.Duration // of a sync of the whole, for each file it was for
 	}
 }
 
@@ -73,6 +83,9 @@ func NewSyncScheduler(cfg SyncConfig) *SyncScheduler {
 	s.mu.waiting = map[vfs.File]*syncRequest{}
 	s.mu.noWhole = cfg.FS == nil || cfg.WholeFrom < 0
 	s.mu.idle = sync.NewCond(&s.mu)
+	s.mu.typical, s.mu.one = time.Millisecond, time.Millisecond
+	s.mu.alarm = time.AfterFunc(time.Hour, s.wake)
+	s.mu.alarm.Stop()
 	return s
 }
 
@@ -89,10 +102,10 @@ func (s *SyncScheduler) Sync(f vfs.File) error {
 		<-r.done
 		return r.err
 	}
-	_, busy := s.mu.active[f]
-	if !busy && !s.mu.whole && s.mu.running < s.cfg.InFlight && len(s.mu.queue) == 0 {
+	if s.mu.running == 0 && len(s.mu.queue) == 0 {
 		s.mu.running++
 		s.mu.active[f] = struct{}{}
+		s.mu.started = s.cfg.Now()
 		s.mu.Unlock()
 		err := s.one(f)
 		s.finish(f)
@@ -164,9 +177,23 @@ func (s *SyncScheduler) all(batch []*syncRequest) {
 	s.observe(start, len(batch))
 }
 
+// observe takes down how long a sync took.
 func (s *SyncScheduler) observe(start time.Time, files int) {
+	d := s.cfg.Now().Sub(start)
 	if s.cfg.Observe != nil {
-		s.cfg.Observe(s.cfg.Now().Sub(start), files)
+		s.cfg.Observe(d, files)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if d < s.mu.typical {
+		s.mu.typical += (d - s.mu.typical) / 4
+	} else {
+		s.mu.typical += (d - s.mu.typical) / 64
+	}
+	if files == 1 {
+		s.mu.one += (d - s.mu.one) / 8
+	} else {
+		s.mu.wholeEach += (d/time.Duration(files) - s.mu.wholeEach) / 8
 	}
 }
 
@@ -183,27 +210,59 @@ func (s *SyncScheduler) next() {
 	if s.mu.running == 0 {
 		s.mu.idle.Broadcast()
 	}
-	for len(s.mu.queue) > 0 && s.mu.running < s.cfg.InFlight && !s.mu.whole {
-		if !s.mu.noWhole && len(s.mu.queue) >= s.cfg.WholeFrom {
-			s.mu.whole = true
-			s.start(s.mu.queue)
-			s.mu.queue = nil
-			return
+	if len(s.mu.queue) == 0 || s.gathers() {
+		return
+	}
+	if s.wholePays(len(s.mu.queue)) {
+		s.mu.whole = true
+		s.start(s.mu.queue)
+		s.mu.queue = nil
+		return
+	}
+	left := s.mu.queue[:0]
+	for _, r := range s.mu.queue {
+		if s.mu.running == s.cfg.InFlight || s.busy(r.file) {
+			left = append(left, r)
+			continue
 		}
-		i := 0
-		for i < len(s.mu.queue) && s.busy(s.mu.queue[i].file) {
-			i++
-		}
-		if i == len(s.mu.queue) {
-			return
-		}
-		r := s.mu.queue[i]
-		copy(s.mu.queue[i:], s.mu.queue[i+1:])
-		s.mu.queue[len(s.mu.queue)-1] = nil
-		s.mu.queue = s.mu.queue[:len(s.mu.queue)-1]
 		s.mu.active[r.file] = struct{}{}
 		s.start([]*syncRequest{r})
 	}
+	clear(s.mu.queue[len(left):])
+	s.mu.queue = left
+}
+
+// gathers tells whether those who wait are left waiting, since the sync that
+// runs will soon be done and one of the whole can follow for all of them. Else
+// they would keep it company one by one, each with a commit of the file
+// system's journal. The caller holds mu.
+func (s *SyncScheduler) gathers() bool {
+	if s.mu.running == 0 || s.mu.noWhole {
+		return false
+	}
+	if s.mu.wholeEach > s.mu.one {
+		s.mu.wholeEach -= s.mu.wholeEach/32 + 1 // until it is tried again
+		return false
+	}
+	left := 2*s.mu.typical - s.cfg.Now().Sub(s.mu.started)
+	if left > 0 && !s.mu.armed {
+		s.mu.armed = true
+		s.mu.alarm.Reset(left)
+	}
+	return left > 0
+}
+
+func (s *SyncScheduler) wake() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mu.armed = false
+	s.next()
+}
+
+// wholePays tells whether a sync of the whole file system is made for n files.
+// The caller holds mu.
+func (s *SyncScheduler) wholePays(n int) bool {
+	return !s.mu.noWhole && !s.mu.whole && n >= s.cfg.WholeFrom && s.mu.wholeEach <= s.mu.one
 }
 
 func (s *SyncScheduler) busy(f vfs.File) bool {
@@ -214,6 +273,7 @@ func (s *SyncScheduler) busy(f vfs.File) bool {
 // start hands a batch to the goroutine that asked for its first file.
 func (s *SyncScheduler) start(batch []*syncRequest) {
 	s.mu.running++
+	s.mu.started = s.cfg.Now()
 	for _, r := range batch {
 		delete(s.mu.waiting, r.file)
 	}

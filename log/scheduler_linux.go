@@ -13,10 +13,7 @@ import (
 //	files       8     16     32     64    128    512
 //	fdatasync  0.7 ms 2.0    2.2    4.3   17     36      CPU 0.5 ms to 35 ms
 //	syncfs     0.7 ms 0.6    1.0    1.8   3.0    9.5     CPU 0.2 ms to 4 ms
-//
-// It is not lower because syncfs also waits for what others wrote to the file
-// system.
-const wholeFromDefault = 32
+const wholeFromDefault = 2
 
 // writebackError is the error, if any, of writing f's pages since it was asked
 // for last: waiting for pages under way waits for none here, writes nothing,

@@ -82,7 +82,7 @@ func TestSyncsOfOneFileAreGathered(t *testing.T) {
 
 func TestSyncsInFlightAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newSyncRig(t, 20, SyncConfig{InFlight: 3})
+		r := newSyncRig(t, 20, SyncConfig{InFlight: 3, WholeFrom: -1})
 		for i := range 20 {
 			r.sync(i)
 		}
@@ -146,4 +146,76 @@ func TestManyFilesAreSyncedAtOnce(t *testing.T) {
 			must(t, r.s.Close())
 		})
 	}
+}
+
+// While one sync runs, those who come wait for it, and are served by one; where
+// it takes long they go on one by one.
+func TestFilesThatWait(t *testing.T) {
+	for _, long := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newSyncRig(t, 5, SyncConfig{})
+			for i := range 5 {
+				r.sync(i)
+			}
+			if files, whole := r.counts(); files != 1 || whole != 0 {
+				t.Fatalf("%d syncs of files, %d of all", files, whole)
+			}
+			wantFiles, wantWhole := int64(1), int64(1)
+			if long {
+				time.Sleep(10 * time.Millisecond) // the alarm's
+				synctest.Wait()
+				if files, whole := r.counts(); files != 1 || whole != 1 {
+					t.Fatalf("after long: %d syncs of files, %d of all", files, whole)
+				}
+				r.sync(0) // waits for the second
+				time.Sleep(10 * time.Millisecond)
+				synctest.Wait()
+				wantFiles = 1 // the file is busy: no second sync of it
+				if files, whole := r.counts(); files != wantFiles || whole != 1 {
+					t.Fatalf("of a busy file: %d syncs of files, %d of all", files, whole)
+				}
+				wantFiles = 2
+			}
+			r.gate.Open()
+			r.wg.Wait()
+			if files, whole := r.counts(); files != wantFiles || whole != wantWhole {
+				t.Fatalf("at the end: %d syncs of files, %d of all", files, whole)
+			}
+			must(t, errors.Join(r.errs...))
+			must(t, r.s.Close())
+		})
+	}
+}
+
+// A sync of the whole file system that costs more than syncs of the files is
+// not made, and tried again later.
+func TestWholeSyncMustPay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSyncRig(t, 4, SyncConfig{})
+		r.s.mu.wholeEach = time.Second // as one who found it so
+		r.gate.Open()
+		again := 0
+		for ; again < 1000; again++ {
+			r.s.mu.Lock()
+			r.s.mu.running++ // what the others wait for
+			r.s.mu.started = time.Now()
+			r.s.mu.Unlock()
+			for i := range r.files {
+				r.sync(i)
+			}
+			r.s.mu.Lock()
+			r.s.mu.running--
+			r.s.next()
+			r.s.mu.Unlock()
+			r.wg.Wait()
+			if _, whole := r.counts(); whole > 0 {
+				break
+			}
+		}
+		if again < 10 || again == 1000 {
+			t.Errorf("a sync of the whole was made again after %d rounds", again)
+		}
+		must(t, errors.Join(r.errs...))
+		must(t, r.s.Close())
+	})
 }

@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // comparison runs workloads one after the other.
@@ -20,7 +22,8 @@ type comparison struct {
 	options
 	out      io.Writer
 	command  string
-	work     string // binaries, and data below it
+	work     string     // binaries, and data below it
+	memory   *pageCache // nil: it is left as it is
 	systems  []system
 	versions map[string]string
 	leftOut  map[string]string // and why
@@ -34,6 +37,11 @@ func (c *comparison) open(ctx context.Context) error {
 	}
 	if c.work, err = os.MkdirTemp(c.dir, "fanfold-compare-"); err != nil {
 		return err
+	}
+	if c.fillCache {
+		if c.memory, err = newPageCache(c.work); err != nil {
+			return err
+		}
 	}
 	c.versions, c.leftOut = map[string]string{}, map[string]string{}
 	for _, s := range allSystems(tree, c.work) {
@@ -58,6 +66,9 @@ func (c *comparison) open(ctx context.Context) error {
 }
 
 func (c *comparison) close() {
+	if c.memory != nil {
+		c.memory.close()
+	}
 	if c.keep {
 		fmt.Fprintln(c.out, "data and output are in", c.work)
 		return
@@ -129,6 +140,9 @@ func (c *comparison) rounds(ctx context.Context, w *workload, contenders []*cont
 			}
 		}
 		if w.setUp != nil {
+			if err := c.settle(); err != nil {
+				return err
+			}
 			if err := w.setUp(turnOf(s, 0)); err != nil {
 				return fmt.Errorf("set up %s: %w", s.name(), err)
 			}
@@ -158,12 +172,25 @@ func (c *comparison) rounds(ctx context.Context, w *workload, contenders []*cont
 	return nil
 }
 
+// settle keeps one system's unwritten pages, and the memory that it freed, from
+// being another's burden.
+func (c *comparison) settle() error {
+	time.Sleep(1200 * time.Millisecond) // deleted files go after a second
+	unix.Sync()
+	if c.memory == nil {
+		return nil
+	}
+	return c.memory.fill()
+}
+
 // take is one turn with what belongs around it.
 func (c *comparison) take(w *workload, t *turn) (m measured, err error) {
 	failed := func(err error) (measured, error) {
 		return m, fmt.Errorf("%s, round %d: %w", t.server.name(), t.round, err)
 	}
-	settle()
+	if err := c.settle(); err != nil {
+		return failed(err)
+	}
 	if w.cold || w.setUp != nil && t.kept.topic != "" {
 		if m, err = w.run(t); err != nil {
 			return failed(err)

@@ -36,14 +36,14 @@ type options struct {
 	settings
 	workloads, systems string
 	out, dir           string
-	touch              int64
+	fillCache          bool
 	list, report, keep bool
 	quick              bool
 }
 
 func parse(args []string) (options, error) {
 	var o options
-	fill, read, touch := "10GiB", "2GiB", "0"
+	fill, read := "10GiB", "2GiB"
 	flags := flag.NewFlagSet("compare", flag.ContinueOnError)
 	flags.StringVar(&o.workloads, "workloads", "all", "`NAMES` of workloads, with commas")
 	flags.StringVar(&o.systems, "systems", "all", "`NAMES` of systems, with commas")
@@ -53,7 +53,7 @@ func parse(args []string) (options, error) {
 	flags.DurationVar(&o.warmRun, "warm-run", 6*time.Second, "the run that warms each system up, before the first round")
 	flags.StringVar(&fill, "fill", fill, "`SIZE` of the data for start and recovery")
 	flags.StringVar(&read, "read", read, "`SIZE` of the data for reading")
-	flags.StringVar(&touch, "touch", touch, "`SIZE` of memory to use once before anything is measured: on a virtual machine, the first use of a page is the host's work")
+	flags.BoolVar(&o.fillCache, "fill-cache", true, "fill the page cache before each run, as it is on a server that has run for a day; free memory of a virtual machine may be slow when it is first used")
 	flags.BoolVar(&o.quick, "quick", false, "check that every workload works, with little data and one short round: the numbers say nothing")
 	flags.StringVar(&o.out, "out", "bench/results", "`DIRECTORY` of the results")
 	flags.StringVar(&o.dir, "dir", "", "`DIRECTORY` for the servers' data, on the disk to measure (default: a new one under the system's for temporary files)")
@@ -65,12 +65,11 @@ func parse(args []string) (options, error) {
 	}
 	if o.quick {
 		o.runs, o.duration, o.warmup, o.warmRun = 1, time.Second, 100*time.Millisecond, 0
-		fill, read = "32MiB", "32MiB"
+		fill, read, o.fillCache = "32MiB", "32MiB", false
 	}
-	var err1, err2, err3 error
+	var err1, err2 error
 	o.fillBytes, err1 = units.ParseBytes(fill)
 	o.readBytes, err2 = units.ParseBytes(read)
-	o.touch, err3 = units.ParseBytes(touch)
 	if o.systems != "all" {
 		for name := range strings.SplitSeq(o.systems, ",") {
 			if titleOf(name) == name {
@@ -84,7 +83,7 @@ func parse(args []string) (options, error) {
 	if flags.NArg() > 0 {
 		return o, fmt.Errorf("%q is no flag", flags.Arg(0))
 	}
-	return o, errors.Join(err1, err2, err3)
+	return o, errors.Join(err1, err2)
 }
 
 func run(ctx context.Context, args []string, out io.Writer) error {
@@ -115,9 +114,6 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	defer c.close()
-	if err := touchMemory(o.touch); err != nil {
-		return err
-	}
 	var failed []error
 	for _, w := range chosen {
 		if err := c.workload(ctx, &w); err != nil {

@@ -21,12 +21,6 @@ func (t *turn) load(l bench.Load) bench.Load {
 	return l
 }
 
-// settle keeps one system's unwritten pages from being another's burden.
-func settle() {
-	time.Sleep(1200 * time.Millisecond) // deleted files go after a second
-	unix.Sync()
-}
-
 // produced is what a run of Produce or Exchange measured, once it is verified.
 func (t *turn) produced(r bench.Result, s *span) (measured, error) {
 	m := measured{Values: sample{}, Ack: r.Ack, Verified: r.Acked}

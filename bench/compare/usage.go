@@ -141,18 +141,3 @@ func evict(dir string) error {
 		return unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED)
 	})
 }
-
-// touchMemory uses this much memory and gives it back.
-func touchMemory(bytes int64) error {
-	if bytes == 0 {
-		return nil
-	}
-	b, err := unix.Mmap(-1, 0, int(bytes), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
-	if err != nil {
-		return fmt.Errorf("take %d bytes of memory: %w", bytes, err)
-	}
-	for i := 0; i < len(b); i += os.Getpagesize() {
-		b[i] = 1
-	}
-	return unix.Munmap(b)
-}

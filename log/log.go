@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fanfold/fanfold/internal/vfs"
@@ -160,6 +161,10 @@ type Log struct {
 	// syncMu is held while a file of the log is synced or taken away.
 	syncMu sync.Mutex
 
+	scheduler    *SyncScheduler // cfg.Syncer, if it is one
+	announcement announcement   // to it: that Sync will be called
+	announced    atomic.Bool    // about what announcement.made is, without a lock
+
 	// markMu is held while the mark is written.
 	markMu sync.Mutex
 	mark   markWriter
@@ -195,6 +200,7 @@ type Log struct {
 func Open(ctx context.Context, dir string, cfg Config) (*Log, error) {
 	cfg = cfg.withDefaults()
 	l := &Log{dir: dir, cfg: cfg, fs: cfg.FS}
+	l.scheduler, _ = cfg.Syncer.(*SyncScheduler)
 	l.mu.limits = cfg.Limits
 	r := recovery{ctx: ctx, l: l, fs: cfg.FS, dir: dir}
 	if err := r.run(); err != nil {
@@ -397,6 +403,7 @@ func (l *Log) Abort() error {
 // shut closes the files, once, and joins what was started. The caller holds
 // writeMu and syncMu.
 func (l *Log) shut(err error) error {
+	l.RetractSync()
 	l.markMu.Lock()
 	l.mu.Lock()
 	if l.mu.closed {

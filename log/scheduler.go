@@ -3,6 +3,7 @@ package log
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -49,19 +50,22 @@ type SyncScheduler struct {
 		closed  bool
 		idle    *sync.Cond
 
+		coming  int         // syncs that were announced and not asked for yet
+		waits   time.Time   // since when the queue is not empty, or nothing runs
 		started time.Time   // of the sync that was started last
 		alarm   *time.Timer // calls next when patience is over
 		armed   bool
 
-		typical   time.Duration // of a sync: more like the short ones
-		one       time.Duration // of a sync of one file, on average
-		wholeEach time.Duration // of a sync of the whole, for each file it was for
+		// Averages of how long a sync takes: of one file, of the whole, and of
+		// the whole for each file it was for.
+		one, wholeTook, wholeEach time.Duration
 	}
 }
 
 // syncRequest is one file that waits, for all who asked.
 type syncRequest struct {
 	file  vfs.File
+	of    []*announcement     // of the logs that asked
 	grant chan []*syncRequest // to the first who asked: go and sync these
 	done  chan struct{}
 	err   error
@@ -83,38 +87,89 @@ func NewSyncScheduler(cfg SyncConfig) *SyncScheduler {
 	s.mu.waiting = map[vfs.File]*syncRequest{}
 	s.mu.noWhole = cfg.FS == nil || cfg.WholeFrom < 0
 	s.mu.idle = sync.NewCond(&s.mu)
-	s.mu.typical, s.mu.one = time.Millisecond, time.Millisecond
+	s.mu.one, s.mu.wholeTook = time.Millisecond, time.Millisecond
 	s.mu.alarm = time.AfterFunc(time.Hour, s.wake)
 	s.mu.alarm.Stop()
 	return s
 }
 
+// announcement is one log's word that it will soon ask for a sync: what could
+// start then waits for it, though never for long. The scheduler's mutex guards
+// it.
+type announcement struct {
+	made    bool // and not kept yet
+	syncing bool // a sync that was asked for is not done: the next comes after it
+}
+
+// counts is 1 for one that is waited for.
+func (a *announcement) counts() int {
+	if a.made && !a.syncing {
+		return 1
+	}
+	return 0
+}
+
+// update changes an announcement. The caller holds mu.
+func (s *SyncScheduler) update(a *announcement, made, syncing bool) {
+	s.mu.coming -= a.counts()
+	a.made, a.syncing = made, syncing
+	s.mu.coming += a.counts()
+}
+
+// announce says that a sync will be asked for, once the one under way is done.
+func (s *SyncScheduler) announce(a *announcement) {
+	s.mu.Lock()
+	s.update(a, true, a.syncing)
+	s.mu.Unlock()
+}
+
+// retract takes it back.
+func (s *SyncScheduler) retract(a *announcement) {
+	s.mu.Lock()
+	if a.made {
+		s.update(a, false, a.syncing)
+		s.next(nil)
+	}
+	s.mu.Unlock()
+}
+
 // Sync returns once what was written to f before the call is durable. It
 // returns ErrClosed after Close.
-func (s *SyncScheduler) Sync(f vfs.File) error {
+func (s *SyncScheduler) Sync(f vfs.File) error { return s.sync(f, new(announcement)) }
+
+// sync is Sync for the log that a is of, and keeps what it announced. A log has
+// one sync at a time.
+func (s *SyncScheduler) sync(f vfs.File, a *announcement) error {
 	s.mu.Lock()
+	s.update(a, false, true)
 	if s.mu.closed {
+		s.update(a, a.made, false)
 		s.mu.Unlock()
 		return ErrClosed
 	}
 	if r := s.mu.waiting[f]; r != nil {
+		r.of = append(r.of, a)
+		s.next(nil)
 		s.mu.Unlock()
 		<-r.done
 		return r.err
 	}
-	if s.mu.running == 0 && len(s.mu.queue) == 0 {
+	if s.mu.running == 0 && len(s.mu.queue) == 0 && (s.mu.coming == 0 || !s.wholePays(s.cfg.WholeFrom)) {
 		s.mu.running++
 		s.mu.active[f] = struct{}{}
 		s.mu.started = s.cfg.Now()
 		s.mu.Unlock()
 		err := s.one(f)
-		s.finish(f)
+		s.finish(f, a)
 		return err
 	}
-	r := &syncRequest{file: f, grant: make(chan []*syncRequest, 1), done: make(chan struct{})}
+	r := &syncRequest{file: f, of: []*announcement{a}, grant: make(chan []*syncRequest, 1), done: make(chan struct{})}
 	s.mu.waiting[f] = r
+	if len(s.mu.queue) == 0 {
+		s.mu.waits = s.cfg.Now()
+	}
 	s.mu.queue = append(s.mu.queue, r)
-	s.next()
+	s.next(r)
 	s.mu.Unlock()
 	select {
 	case batch := <-r.grant:
@@ -129,7 +184,7 @@ func (s *SyncScheduler) serve(batch []*syncRequest) {
 	if len(batch) == 1 {
 		r := batch[0]
 		r.err = s.one(r.file)
-		s.finish(r.file)
+		s.finish(r.file, r.of...)
 		close(r.done)
 		return
 	}
@@ -137,7 +192,10 @@ func (s *SyncScheduler) serve(batch []*syncRequest) {
 	s.mu.Lock()
 	s.mu.running--
 	s.mu.whole = false
-	s.next()
+	for _, r := range batch {
+		s.ended(r.of)
+	}
+	s.next(nil)
 	s.mu.Unlock()
 	for _, r := range batch {
 		close(r.done)
@@ -185,28 +243,34 @@ func (s *SyncScheduler) observe(start time.Time, files int) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if d < s.mu.typical {
-		s.mu.typical += (d - s.mu.typical) / 4
-	} else {
-		s.mu.typical += (d - s.mu.typical) / 64
-	}
 	if files == 1 {
 		s.mu.one += (d - s.mu.one) / 8
 	} else {
+		s.mu.wholeTook += (d - s.mu.wholeTook) / 8
 		s.mu.wholeEach += (d/time.Duration(files) - s.mu.wholeEach) / 8
 	}
 }
 
-func (s *SyncScheduler) finish(f vfs.File) {
+// ended notes that syncs are done. The caller holds mu.
+func (s *SyncScheduler) ended(of []*announcement) {
+	for _, a := range of {
+		s.update(a, a.made, false)
+	}
+	s.mu.waits = s.cfg.Now()
+}
+
+func (s *SyncScheduler) finish(f vfs.File, of ...*announcement) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.mu.running--
 	delete(s.mu.active, f)
-	s.next()
+	s.ended(of)
+	s.next(nil)
 }
 
-// next starts what can be started. The caller holds mu.
-func (s *SyncScheduler) next() {
+// next starts what can be started; the work for several falls to own, if that
+// is one of them. The caller holds mu.
+func (s *SyncScheduler) next(own *syncRequest) {
 	if s.mu.running == 0 {
 		s.mu.idle.Broadcast()
 	}
@@ -215,6 +279,9 @@ func (s *SyncScheduler) next() {
 	}
 	if s.wholePays(len(s.mu.queue)) {
 		s.mu.whole = true
+		if i := slices.Index(s.mu.queue, own); i > 0 {
+			s.mu.queue[0], s.mu.queue[i] = s.mu.queue[i], s.mu.queue[0]
+		}
 		s.start(s.mu.queue)
 		s.mu.queue = nil
 		return
@@ -232,19 +299,25 @@ func (s *SyncScheduler) next() {
 	s.mu.queue = left
 }
 
+// longestGather is how long a file waits for others at most.
+const longestGather = 5 * time.Millisecond
+
 // gathers tells whether those who wait are left waiting, since the sync that
-// runs will soon be done and one of the whole can follow for all of them. Else
-// they would keep it company one by one, each with a commit of the file
-// system's journal. The caller holds mu.
+// runs will soon be done, or those that are announced will soon be here, and one
+// sync of the whole can follow for all of them. Else they would be synced one by
+// one, each with a commit of the file system's journal. The caller holds mu.
 func (s *SyncScheduler) gathers() bool {
-	if s.mu.running == 0 || s.mu.noWhole {
+	if s.mu.noWhole || s.mu.running == 0 && s.mu.coming == 0 {
 		return false
 	}
 	if s.mu.wholeEach > s.mu.one {
 		s.mu.wholeEach -= s.mu.wholeEach/32 + 1 // until it is tried again
 		return false
 	}
-	left := 2*s.mu.typical - s.cfg.Now().Sub(s.mu.started)
+	left := min(s.mu.wholeTook, longestGather/2) - s.cfg.Now().Sub(s.mu.waits)
+	if s.mu.running > 0 {
+		left = min(2*s.mu.wholeTook, longestGather) - s.cfg.Now().Sub(s.mu.started)
+	}
 	if left > 0 && !s.mu.armed {
 		s.mu.armed = true
 		s.mu.alarm.Reset(left)
@@ -256,7 +329,7 @@ func (s *SyncScheduler) wake() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.mu.armed = false
-	s.next()
+	s.next(nil)
 }
 
 // wholePays tells whether a sync of the whole file system is made for n files.

@@ -205,7 +205,7 @@ func TestWholeSyncMustPay(t *testing.T) {
 			}
 			r.s.mu.Lock()
 			r.s.mu.running--
-			r.s.next()
+			r.s.next(nil)
 			r.s.mu.Unlock()
 			r.wg.Wait()
 			if _, whole := r.counts(); whole > 0 {

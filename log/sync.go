@@ -69,7 +69,27 @@ func (l *Log) syncLocked() error {
 	return nil
 }
 
+// AnnounceSync says that Sync will soon be called, once the call under way has
+// returned, so that one sync can serve this log and others. RetractSync takes
+// it back.
+func (l *Log) AnnounceSync() {
+	if l.scheduler != nil && !l.announced.Swap(true) {
+		l.scheduler.announce(&l.announcement)
+	}
+}
+
+// RetractSync ends an announcement, if there is one.
+func (l *Log) RetractSync() {
+	if l.announced.Load() && l.announced.Swap(false) {
+		l.scheduler.retract(&l.announcement)
+	}
+}
+
 func (l *Log) syncFile(f vfs.File) error {
+	if l.scheduler != nil {
+		l.announced.Store(false)
+		return l.scheduler.sync(f, &l.announcement)
+	}
 	if l.cfg.Syncer != nil {
 		return l.cfg.Syncer.Sync(f)
 	}

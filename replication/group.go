@@ -205,6 +205,11 @@ func (g *Group) wrote(s *store) {
 	if g.mu.store == s && g.mu.raft != nil && g.mu.term != 0 {
 		g.handOver()
 	}
+	if len(g.mu.queue.inRaft) == 0 {
+		s.log.RetractSync()
+	} else {
+		s.log.AnnounceSync()
+	}
 	g.mu.Unlock()
 	if !g.dirty.Swap(true) {
 		g.node.markDue(g)

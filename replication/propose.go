@@ -71,6 +71,9 @@ func (g *Group) Propose(kind log.Kind, data []byte, term uint64, request any) er
 	if len(g.mu.queue.inRaft) == 0 {
 		g.handOver()
 	}
+	if g.mu.log != nil {
+		g.mu.log.AnnounceSync()
+	}
 	return nil
 }
 
@@ -140,6 +143,9 @@ func (g *Group) dropProposals(err error) {
 	clear(q.inRaft)
 	clear(q.waiting)
 	q.inRaft, q.waiting = q.inRaft[:0], q.waiting[:0]
+	if g.mu.log != nil {
+		g.mu.log.RetractSync()
+	}
 	g.mu.Unlock()
 	for _, p := range lost {
 		g.cfg.Machine.Dropped(p.request, err)

@@ -106,10 +106,12 @@ func (s *store) write(entries []log.Entry) error {
 	if err := s.log.AppendLeader(entries); err != nil {
 		return fmt.Errorf("append: %w", err)
 	}
-	if s.g.syncDue(s, entries) {
-		if err := s.log.Sync(); err != nil {
-			return fmt.Errorf("sync: %w", err)
-		}
+	if !s.g.syncDue(s, entries) {
+		s.log.RetractSync()
+		return nil
+	}
+	if err := s.log.Sync(); err != nil {
+		return fmt.Errorf("sync: %w", err)
 	}
 	return nil
 }

@@ -57,7 +57,7 @@ type Config struct {
 	// 16 MiB. It is never above MaxRequestBytes.
 	MaxOtherRequestBytes int
 	// MaxQueuedBytes bounds the bytes of all requests in flight
-	// (queued.max.request.bytes); zero: 32 MiB.
+	// (queued.max.request.bytes); zero: 12 MiB.
 	MaxQueuedBytes int64
 	// MaxPipelined bounds the requests of one connection that are not
 	// answered; more are not read from it; zero: 256.
@@ -95,7 +95,7 @@ func (c Config) withDefaults() Config {
 	c.DrainTimeout = orDefault(c.DrainTimeout, 3*time.Second)
 	c.MaxRequestBytes = orDefault(c.MaxRequestBytes, 100<<20)
 	c.MaxOtherRequestBytes = min(orDefault(c.MaxOtherRequestBytes, 16<<20), c.MaxRequestBytes)
-	c.MaxQueuedBytes = orDefault(c.MaxQueuedBytes, 32<<20)
+	c.MaxQueuedBytes = orDefault(c.MaxQueuedBytes, 12<<20)
 	c.MaxPipelined = orDefault(c.MaxPipelined, 256)
 	c.MaxFetchSessions = orDefault(c.MaxFetchSessions, 1_000)
 	c.MaxWaitingPartitions = orDefault(c.MaxWaitingPartitions, 100_000)

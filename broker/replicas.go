@@ -68,6 +68,19 @@ func (n *LocalNode) Replica(topic [16]byte, number int32) (Replica, error) {
 	return nil, protocol.Errorf(kerr.NotLeaderForPartition, "this node does not lead %s-%d", meta.Name, number)
 }
 
+// Replicas is how many replicas of partitions this node has.
+func (n *LocalNode) Replicas() int {
+	count := 0
+	for _, t := range n.replicas.Load().topics {
+		for _, r := range t.replicas {
+			if r != nil {
+				count++
+			}
+		}
+	}
+	return count
+}
+
 // replicaDir is where a replica's files are.
 func (n *LocalNode) replicaDir(topic cluster.TopicID, number int32) string {
 	return filepath.Join(n.topicDir(topic), fmt.Sprint(number))

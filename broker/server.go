@@ -214,6 +214,13 @@ func (s *Server) refusal(c *conn) string {
 	return ""
 }
 
+// Connections is how many are open.
+func (s *Server) Connections() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.mu.conns)
+}
+
 // forget takes a connection off the books.
 func (s *Server) forget(c *conn) {
 	s.mu.Lock()

@@ -83,7 +83,7 @@ func TestBrokerSettings(t *testing.T) {
 		t.Fatal(err)
 	}
 	if s.NodeID != 1 || s.DataDir != "fanfold-data" || s.Listeners[0] != "127.0.0.1:9092" ||
-		s.AdvertisedListeners[0] != "127.0.0.1:9092" || s.QueuedMaxRequestBytes != 33554432 || !s.AutoCreateTopics {
+		s.AdvertisedListeners[0] != "127.0.0.1:9092" || s.QueuedMaxRequestBytes != 12582912 || !s.AutoCreateTopics {
 		t.Errorf("defaults are %+v", s)
 	}
 	s, err = EffectiveBroker(BrokerConfig{Static: map[string]string{

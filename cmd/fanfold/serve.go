@@ -87,11 +87,10 @@ func (a *app) serve(ctx context.Context, s settings, logger *slog.Logger, began 
 	if err != nil {
 		return usagef("%v", err)
 	}
-	if os.Getenv("GOMEMLIMIT") == "" && effective.MemoryLimitBytes > 0 {
-		debug.SetMemoryLimit(effective.MemoryLimitBytes)
-	}
 	slog.SetDefault(logger)
 	r := &running{settings: effective, logger: logger}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	if err := r.start(ctx, s); err != nil {
 		r.stop()
 		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
@@ -133,11 +132,35 @@ func (r *running) start(ctx context.Context, s settings) error {
 	if err != nil {
 		return err
 	}
+	if os.Getenv("GOMEMLIMIT") == "" && r.settings.MemoryLimitBytes > 0 {
+		go r.limitMemory(ctx)
+	}
 	r.server.Serve(r.node)
 	if r.http != nil {
 		r.http.Serve(r.node)
 	}
 	return r.node.WaitAllReady(ctx)
+}
+
+// What partitions and connections need is no garbage, beside memory.limit.bytes.
+const (
+	replicaMemory    = 32 << 10
+	connectionMemory = 16 << 10
+)
+
+// limitMemory sets the garbage collector's limit, until ctx ends.
+func (r *running) limitMemory(ctx context.Context) {
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	for {
+		debug.SetMemoryLimit(r.settings.MemoryLimitBytes +
+			int64(r.node.Replicas())*replicaMemory + int64(r.server.Connections())*connectionMemory)
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // advertised are the addresses that clients are told of, with the ports that

@@ -27,7 +27,7 @@ var (
 const (
 	// maxInRaft is how many proposals are handed to raft before it has stored
 	// them.
-	maxInRaft = 128
+	maxInRaft = 64
 
 	// raftChannel is the size of raft's own channel. What was dropped when
 	// leadership was lost may still be in it, so it is larger than maxInRaft:

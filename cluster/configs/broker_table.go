@@ -28,7 +28,7 @@ var nodeDefinitions = []Definition{
 		Doc:      "An older name of log.dirs."},
 	{Name: "memory.limit.bytes", Type: Long, Unit: Bytes, Default: "50331648", Group: groupNode, Own: true,
 		Valid: atLeastOrNone(33554432, "no limit of its own"),
-		Doc:   "The heap size at which the garbage collector works harder, beside 32 KiB for each partition and 16 KiB for each connection. GOMEMLIMIT wins where it is set in the environment."},
+		Doc:   "The heap size at which the garbage collector works harder, beside 56 KiB for each partition and 16 KiB for each connection. GOMEMLIMIT wins where it is set in the environment."},
 
 	{Name: "socket.request.max.bytes", Type: Int, Unit: Bytes, Default: "104857600", Valid: atLeast(1024), Group: groupClients,
 		Doc: "How large a request may be; a larger one closes the connection."},

@@ -144,7 +144,7 @@ func (r *running) start(ctx context.Context, s settings) error {
 
 // What partitions and connections need is no garbage, beside memory.limit.bytes.
 const (
-	replicaMemory    = 32 << 10
+	replicaMemory    = 56 << 10
 	connectionMemory = 16 << 10
 )
 

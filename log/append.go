@@ -318,7 +318,7 @@ func (l *Log) record(rec *journalRecord) error {
 	if err := l.writeJournal(rec.append(make([]byte, 0, recordFixedBytes))); err != nil {
 		return err
 	}
-	if err := l.syncFile(l.mu.journal.file); err != nil {
+	if err := l.syncFile(l.mu.journal.file, 0); err != nil {
 		return l.fail("sync journal", err)
 	}
 	l.mu.Lock()
@@ -429,7 +429,7 @@ func (l *Log) seal(seg *segment, end *point) error {
 	if err := l.flushIndex(&seg.idx, false); err != nil {
 		return err
 	}
-	if err := l.syncFile(seg.idx.file); err != nil {
+	if err := l.syncFile(seg.idx.file, 0); err != nil {
 		return l.fail("sync index", err)
 	}
 	return nil

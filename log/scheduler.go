@@ -15,13 +15,15 @@ type SyncConfig struct {
 	FS  vfs.FS // for syncing it as a whole; nil means that this is never done
 	Dir string // any directory of that file system
 
-	// InFlight bounds the syncs that run at once; zero means 8.
+	// InFlight bounds the syncs that run at once, of those that wrote little
+	// twice as many; zero means 8.
 	InFlight int
 
 	// WholeFrom is how many files must wait for one sync of the whole file
 	// system to be made for all of them; zero means 2 on Linux and never
-	// elsewhere, negative never. It is not made while it costs more than syncs
-	// of the files, as where others write much to the same file system.
+	// elsewhere, negative never. It is not made where much was written, or while
+	// it costs more than syncs of the files, as where others write much to the
+	// same file system.
 	WholeFrom int
 
 	// Observe, if not nil, is told of each sync: how long it took and for how
@@ -33,8 +35,9 @@ type SyncConfig struct {
 
 // SyncScheduler makes files durable for all logs of a node: one sync for all
 // who ask for the same file meanwhile, and one of the whole file system for
-// files that come to wait while another sync runs. Where that sync takes long,
-// files wait no longer: a bounded number of syncs runs at once. Callers'
+// files that come to wait while another sync runs. Where much was written, or
+// that sync takes long, files wait no longer: a bounded number of syncs runs at
+// once. Callers'
 // goroutines do the work; it starts none.
 type SyncScheduler struct {
 	cfg SyncConfig
@@ -50,6 +53,7 @@ type SyncScheduler struct {
 		closed  bool
 		idle    *sync.Cond
 
+		bytes   int64       // of those that run or wait
 		coming  int         // syncs that were announced and not asked for yet
 		waits   time.Time   // since when the queue is not empty, or nothing runs
 		started time.Time   // of the sync that was started last
@@ -65,6 +69,7 @@ type SyncScheduler struct {
 // syncRequest is one file that waits, for all who asked.
 type syncRequest struct {
 	file  vfs.File
+	bytes int64               // written since the last sync
 	of    []*announcement     // of the logs that asked
 	grant chan []*syncRequest // to the first who asked: go and sync these
 	done  chan struct{}
@@ -135,11 +140,11 @@ func (s *SyncScheduler) retract(a *announcement) {
 
 // Sync returns once what was written to f before the call is durable. It
 // returns ErrClosed after Close.
-func (s *SyncScheduler) Sync(f vfs.File) error { return s.sync(f, new(announcement)) }
+func (s *SyncScheduler) Sync(f vfs.File) error { return s.sync(f, 0, new(announcement)) }
 
-// sync is Sync for the log that a is of, and keeps what it announced. A log has
-// one sync at a time.
-func (s *SyncScheduler) sync(f vfs.File, a *announcement) error {
+// sync is Sync for the log that a is of, which wrote so many bytes, and keeps
+// what it announced. A log has one sync at a time.
+func (s *SyncScheduler) sync(f vfs.File, bytes int64, a *announcement) error {
 	s.mu.Lock()
 	s.update(a, false, true)
 	if s.mu.closed {
@@ -156,15 +161,17 @@ func (s *SyncScheduler) sync(f vfs.File, a *announcement) error {
 	}
 	if s.mu.running == 0 && len(s.mu.queue) == 0 && (s.mu.coming == 0 || !s.wholePays(s.cfg.WholeFrom)) {
 		s.mu.running++
+		s.mu.bytes += bytes
 		s.mu.active[f] = struct{}{}
 		s.mu.started = s.cfg.Now()
 		s.mu.Unlock()
-		err := s.one(f)
-		s.finish(f, a)
+		err := s.one(f, bytes)
+		s.finish(f, bytes, a)
 		return err
 	}
-	r := &syncRequest{file: f, of: []*announcement{a}, grant: make(chan []*syncRequest, 1), done: make(chan struct{})}
+	r := &syncRequest{file: f, bytes: bytes, of: []*announcement{a}, grant: make(chan []*syncRequest, 1), done: make(chan struct{})}
 	s.mu.waiting[f] = r
+	s.mu.bytes += bytes
 	if len(s.mu.queue) == 0 {
 		s.mu.waits = s.cfg.Now()
 	}
@@ -183,8 +190,8 @@ func (s *SyncScheduler) sync(f vfs.File, a *announcement) error {
 func (s *SyncScheduler) serve(batch []*syncRequest) {
 	if len(batch) == 1 {
 		r := batch[0]
-		r.err = s.one(r.file)
-		s.finish(r.file, r.of...)
+		r.err = s.one(r.file, r.bytes)
+		s.finish(r.file, r.bytes, r.of...)
 		close(r.done)
 		return
 	}
@@ -193,7 +200,7 @@ func (s *SyncScheduler) serve(batch []*syncRequest) {
 	s.mu.running--
 	s.mu.whole = false
 	for _, r := range batch {
-		s.ended(r.of)
+		s.ended(r.bytes, r.of)
 	}
 	s.next(nil)
 	s.mu.Unlock()
@@ -202,10 +209,10 @@ func (s *SyncScheduler) serve(batch []*syncRequest) {
 	}
 }
 
-func (s *SyncScheduler) one(f vfs.File) error {
+func (s *SyncScheduler) one(f vfs.File, bytes int64) error {
 	start := s.cfg.Now()
 	err := f.Sync()
-	s.observe(start, 1)
+	s.observe(start, 1, bytes)
 	return err
 }
 
@@ -221,7 +228,7 @@ func (s *SyncScheduler) all(batch []*syncRequest) {
 		s.mu.noWhole = true
 		s.mu.Unlock()
 		for _, r := range batch {
-			r.err = s.one(r.file)
+			r.err = s.one(r.file, r.bytes)
 		}
 		return
 	case err != nil:
@@ -232,39 +239,42 @@ func (s *SyncScheduler) all(batch []*syncRequest) {
 			r.err = writebackError(r.file)
 		}
 	}
-	s.observe(start, len(batch))
+	s.observe(start, len(batch), 0)
 }
 
 // observe takes down how long a sync took.
-func (s *SyncScheduler) observe(start time.Time, files int) {
+func (s *SyncScheduler) observe(start time.Time, files int, bytes int64) {
 	d := s.cfg.Now().Sub(start)
 	if s.cfg.Observe != nil {
 		s.cfg.Observe(d, files)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if files == 1 {
+	switch {
+	case files == 1 && bytes > mostGathered:
+	case files == 1:
 		s.mu.one += (d - s.mu.one) / 8
-	} else {
+	default:
 		s.mu.wholeTook += (d - s.mu.wholeTook) / 8
 		s.mu.wholeEach += (d/time.Duration(files) - s.mu.wholeEach) / 8
 	}
 }
 
 // ended notes that syncs are done. The caller holds mu.
-func (s *SyncScheduler) ended(of []*announcement) {
+func (s *SyncScheduler) ended(bytes int64, of []*announcement) {
+	s.mu.bytes -= bytes
 	for _, a := range of {
 		s.update(a, a.made, false)
 	}
 	s.mu.waits = s.cfg.Now()
 }
 
-func (s *SyncScheduler) finish(f vfs.File, of ...*announcement) {
+func (s *SyncScheduler) finish(f vfs.File, bytes int64, of ...*announcement) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.mu.running--
 	delete(s.mu.active, f)
-	s.ended(of)
+	s.ended(bytes, of)
 	s.next(nil)
 }
 
@@ -288,7 +298,11 @@ func (s *SyncScheduler) next(own *syncRequest) {
 	}
 	left := s.mu.queue[:0]
 	for _, r := range s.mu.queue {
-		if s.mu.running == s.cfg.InFlight || s.busy(r.file) {
+		most := s.cfg.InFlight
+		if r.bytes <= mostGathered/8 {
+			most *= 2 // little is not held up by much
+		}
+		if s.mu.running >= most || s.busy(r.file) {
 			left = append(left, r)
 			continue
 		}
@@ -299,15 +313,22 @@ func (s *SyncScheduler) next(own *syncRequest) {
 	s.mu.queue = left
 }
 
-// longestGather is how long a file waits for others at most.
-const longestGather = 5 * time.Millisecond
+const (
+	// longestGather is how long a file waits for others at most.
+	longestGather = 5 * time.Millisecond
+
+	// mostGathered is how many bytes are synced together at most. Of more, the
+	// disk's own time is what a sync takes: gathering saves little, and who wrote
+	// little would wait for it.
+	mostGathered = 1 << 20
+)
 
 // gathers tells whether those who wait are left waiting, since the sync that
 // runs will soon be done, or those that are announced will soon be here, and one
 // sync of the whole can follow for all of them. Else they would be synced one by
 // one, each with a commit of the file system's journal. The caller holds mu.
 func (s *SyncScheduler) gathers() bool {
-	if s.mu.noWhole || s.mu.running == 0 && s.mu.coming == 0 {
+	if s.mu.noWhole || s.mu.bytes > mostGathered || s.mu.running == 0 && s.mu.coming == 0 {
 		return false
 	}
 	if s.mu.wholeEach > s.mu.one {
@@ -335,7 +356,7 @@ func (s *SyncScheduler) wake() {
 // wholePays tells whether a sync of the whole file system is made for n files.
 // The caller holds mu.
 func (s *SyncScheduler) wholePays(n int) bool {
-	return !s.mu.noWhole && !s.mu.whole && n >= s.cfg.WholeFrom && s.mu.wholeEach <= s.mu.one
+	return !s.mu.noWhole && !s.mu.whole && s.mu.bytes <= mostGathered && n >= s.cfg.WholeFrom && s.mu.wholeEach <= s.mu.one
 }
 
 func (s *SyncScheduler) busy(f vfs.File) bool {

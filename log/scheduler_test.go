@@ -86,7 +86,7 @@ func TestSyncsInFlightAreBounded(t *testing.T) {
 		for i := range 20 {
 			r.sync(i)
 		}
-		if files, _ := r.counts(); files != 3 {
+		if files, _ := r.counts(); files != 6 { // twice, of nothing written
 			t.Fatalf("%d syncs run", files)
 		}
 		bad := "/f13"
@@ -214,6 +214,46 @@ func TestWholeSyncMustPay(t *testing.T) {
 		}
 		if again < 10 || again == 1000 {
 			t.Errorf("a sync of the whole was made again after %d rounds", again)
+		}
+		must(t, errors.Join(r.errs...))
+		must(t, r.s.Close())
+	})
+}
+
+// Who wrote little does not wait for who wrote much, even where as many syncs
+// run as may; those who wrote much are synced one by one.
+func TestLittleDoesNotWaitForMuch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSyncRig(t, 6, SyncConfig{InFlight: 2})
+		sync := func(i int, bytes int64) {
+			r.wg.Go(func() {
+				if err := r.s.sync(r.files[i], bytes, new(announcement)); err != nil {
+					r.errs[i] = err
+				}
+			})
+			synctest.Wait()
+		}
+		for i := range 3 {
+			sync(i, 8<<20)
+		}
+		if files, whole := r.counts(); files != 2 || whole != 0 {
+			t.Fatalf("of much: %d syncs of files, %d of all", files, whole)
+		}
+		sync(3, 1000)
+		sync(4, 1000)
+		if files, whole := r.counts(); files != 4 || whole != 0 {
+			t.Fatalf("of little beside much: %d syncs of files, %d of all", files, whole)
+		}
+		r.gate.Open()
+		r.wg.Wait()
+		r.gate.Shut()
+		for i := range 3 {
+			sync(i, 1000)
+		}
+		r.gate.Open()
+		r.wg.Wait()
+		if files, whole := r.counts(); files != 6 || whole != 1 {
+			t.Fatalf("of little afterwards: %d syncs of files, %d of all", files, whole)
 		}
 		must(t, errors.Join(r.errs...))
 		must(t, r.s.Close())

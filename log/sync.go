@@ -47,16 +47,16 @@ func (l *Log) syncLocked() error {
 	err := l.usable()
 	end, size := l.mu.end, l.mu.journalSize
 	clean := l.mu.durable.index >= end.index
-	file := l.active().file
+	file, bytes := l.active().file, end.pos-l.mu.durable.pos
 	journal := l.mu.journalDirty
 	if journal {
-		file = l.mu.journal.file
+		file, bytes = l.mu.journal.file, 0
 	}
 	l.mu.Unlock()
 	if err != nil || clean {
 		return err
 	}
-	if err := l.syncFile(file); err != nil {
+	if err := l.syncFile(file, bytes); err != nil {
 		return l.fail("sync", err)
 	}
 	l.mu.Lock()
@@ -85,10 +85,11 @@ func (l *Log) RetractSync() {
 	}
 }
 
-func (l *Log) syncFile(f vfs.File) error {
+// syncFile syncs a file to which so many bytes were written since the last time.
+func (l *Log) syncFile(f vfs.File, bytes int64) error {
 	if l.scheduler != nil {
 		l.announced.Store(false)
-		return l.scheduler.sync(f, &l.announcement)
+		return l.scheduler.sync(f, bytes, &l.announcement)
 	}
 	if l.cfg.Syncer != nil {
 		return l.cfg.Syncer.Sync(f)

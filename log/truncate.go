@@ -171,7 +171,7 @@ func (l *Log) cutActive(cut point) error {
 	if err := truncateFile(seg.file, cut.pos); err != nil {
 		return err
 	}
-	if err := l.syncFile(seg.file); err != nil {
+	if err := l.syncFile(seg.file, 0); err != nil {
 		return err
 	}
 	n, last, err := l.indexBelow(seg, cut.pos)
@@ -191,7 +191,7 @@ func (l *Log) cutActive(cut point) error {
 	if err := truncateFile(idx.file, size); err != nil {
 		return err
 	}
-	return l.syncFile(idx.file)
+	return l.syncFile(idx.file, 0)
 }
 
 // indexBelow counts the index entries of seg with positions below pos, and

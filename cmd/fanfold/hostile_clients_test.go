@@ -184,6 +184,11 @@ func TestHostileConnections(t *testing.T) {
 		}
 		v.served()
 		held := v.descriptors() - before
+		// Those that had to go for others are closed behind their backs.
+		for deadline := time.Now().Add(answeredWithin); held > n*8/10+50 && time.Now().Before(deadline); {
+			pause(t.Context(), 20*time.Millisecond)
+			held = v.descriptors() - before
+		}
 		t.Logf("%d connections are open, the broker holds %d; %d MiB resident", n, held, v.memory("VmRSS")>>20)
 		if held > n*8/10+50 {
 			t.Errorf("%d connections are held, max.connections is %d", held, n*8/10)

@@ -53,6 +53,10 @@ type Config struct {
 	// MaxRequestBytes bounds a request (socket.request.max.bytes); zero:
 	// 100 MiB.
 	MaxRequestBytes int
+	// SendBufferBytes is the size of a connection's send buffer
+	// (socket.send.buffer.bytes); zero: 100 KiB, below zero: the operating
+	// system's choice.
+	SendBufferBytes int
 	// MaxOtherRequestBytes bounds requests that carry no records; zero:
 	// 16 MiB. It is never above MaxRequestBytes.
 	MaxOtherRequestBytes int
@@ -94,6 +98,7 @@ func (c Config) withDefaults() Config {
 	c.WriteTimeout = orDefault(c.WriteTimeout, 30*time.Second)
 	c.DrainTimeout = orDefault(c.DrainTimeout, 3*time.Second)
 	c.MaxRequestBytes = orDefault(c.MaxRequestBytes, 100<<20)
+	c.SendBufferBytes = orDefault(c.SendBufferBytes, 100<<10)
 	c.MaxOtherRequestBytes = min(orDefault(c.MaxOtherRequestBytes, 16<<20), c.MaxRequestBytes)
 	c.MaxQueuedBytes = orDefault(c.MaxQueuedBytes, 12<<20)
 	c.MaxPipelined = orDefault(c.MaxPipelined, 256)

@@ -98,6 +98,9 @@ func newConn(s *Server, nc net.Conn, listener string) *conn {
 	c.ctx, c.cancel = context.WithCancel(s.ctx)
 	c.changed.L = &c.mu
 	if tcp, ok := nc.(*net.TCPConn); ok {
+		if n := s.cfg.SendBufferBytes; n > 0 {
+			_ = tcp.SetWriteBuffer(n) // it works without
+		}
 		if raw, err := tcp.SyscallConn(); err == nil {
 			c.raw = raw
 		}

@@ -13,6 +13,7 @@ func ConfigOf(s configs.Settings) Config {
 		MaxConnectionsPerIP: int(s.MaxConnectionsPerIP),
 		IdleTimeout:         time.Duration(s.ConnectionsMaxIdleMillis) * time.Millisecond,
 		MaxRequestBytes:     int(s.SocketRequestMaxBytes),
+		SendBufferBytes:     int(s.SocketSendBufferBytes),
 		MaxQueuedBytes:      s.QueuedMaxRequestBytes,
 		MaxFetchSessions:    int(s.FetchSessionCacheSlots),
 	}

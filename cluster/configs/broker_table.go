@@ -32,6 +32,9 @@ var nodeDefinitions = []Definition{
 
 	{Name: "socket.request.max.bytes", Type: Int, Unit: Bytes, Default: "104857600", Valid: atLeast(1024), Group: groupClients,
 		Doc: "How large a request may be; a larger one closes the connection."},
+	{Name: "socket.send.buffer.bytes", Type: Int, Unit: Bytes, Default: "102400", Group: groupClients,
+		Valid: atLeastOrNone(4096, "the operating system's choice"),
+		Doc:   "How much of its answers a connection hands to the operating system ahead of what the client took. More helps clients that are fast and far away; less stays in the processor's cache."},
 	{Name: "queued.max.request.bytes", Type: Long, Unit: Bytes, Default: "12582912", Valid: atLeast(1 << 20), Group: groupClients,
 		Doc: "How many bytes of requests are in memory at once, over all connections. Reading waits while they are used up; a single larger request passes alone. Kafka's default is no limit."},
 	{Name: "max.connections", Type: Int, Default: "10000", Valid: atLeast(1), Group: groupClients,

@@ -18,6 +18,7 @@ type Settings struct {
 	MemoryLimitBytes    int64    // -1: none
 
 	SocketRequestMaxBytes      int32
+	SocketSendBufferBytes      int32 // -1: the operating system's choice
 	QueuedMaxRequestBytes      int64
 	MaxConnections             int32
 	MaxConnectionsPerIP        int32
@@ -66,6 +67,7 @@ func (v values) settings() Settings {
 		MemoryLimitBytes:    get[int64](v, "memory.limit.bytes"),
 
 		SocketRequestMaxBytes:      get[int32](v, "socket.request.max.bytes"),
+		SocketSendBufferBytes:      get[int32](v, "socket.send.buffer.bytes"),
 		QueuedMaxRequestBytes:      get[int64](v, "queued.max.request.bytes"),
 		MaxConnections:             get[int32](v, "max.connections"),
 		MaxConnectionsPerIP:        get[int32](v, "max.connections.per.ip"),

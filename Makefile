@@ -1,5 +1,5 @@
 # `make` lists the targets.
-.PHONY: help build test race lint fuzz cross interop ci
+.PHONY: help build test race lint fuzz cross interop bench ci
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 10
@@ -24,6 +24,9 @@ cross: ## build for linux, darwin and windows on amd64 and arm64
 
 interop: ## the other languages' clients, with part of Go's source tree
 	bash interop/run.sh --quick
+
+bench: ## Fanfold, Kafka, JetStream and the floor side by side, for an hour: bench/RESULTS.md
+	go run ./bench/compare
 
 ci: ## everything that must hold before a change is taken
 	bash .ci/run

@@ -2,9 +2,7 @@ package bench
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
-	"io"
 	"net"
 	"time"
 
@@ -65,29 +63,11 @@ func createOver(conn net.Conn, topic string) error {
 	t.Topic, t.NumPartitions, t.ReplicationFactor = topic, 1, 1
 	req := kmsg.NewPtrCreateTopicsRequest()
 	req.Version, req.Topics, req.TimeoutMillis = 4, []kmsg.CreateTopicsRequestTopic{t}, 10_000
-	if err := conn.SetDeadline(time.Now().Add(answerWithin)); err != nil {
+	answer, err := newWire(conn).ask(req)
+	if err != nil {
 		return err
 	}
-	if _, err := conn.Write(kmsg.NewRequestFormatter(kmsg.FormatterClientID("bench")).AppendRequest(nil, req, 0)); err != nil {
-		return err
-	}
-	var head [8]byte
-	if _, err := io.ReadFull(conn, head[:]); err != nil {
-		return err
-	}
-	n := binary.BigEndian.Uint32(head[:])
-	if n < 4 || n > 1<<16 {
-		return fmt.Errorf("an answer of %d bytes", n)
-	}
-	body := make([]byte, n-4)
-	if _, err := io.ReadFull(conn, body); err != nil {
-		return err
-	}
-	resp := req.ResponseKind().(*kmsg.CreateTopicsResponse)
-	resp.Version = req.Version
-	if err := resp.ReadFrom(body); err != nil {
-		return err
-	}
+	resp := answer.(*kmsg.CreateTopicsResponse)
 	if len(resp.Topics) != 1 {
 		return fmt.Errorf("the answer names %d topics", len(resp.Topics))
 	}

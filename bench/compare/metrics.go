@@ -21,6 +21,11 @@ const (
 	p999             = "p999_ms"
 	firstAck         = "first_ack_ms"
 	allAcks          = "all_acks_ms"
+	firstRecord      = "first_record_ms"
+	rebalance        = "rebalance_ms"
+	joinAll          = "join_all_ms"
+	commitsPerSecond = "commits_s"
+	cpuPerCommit     = "cpu_us_commit"
 	peakMiB          = "peak_mib"
 	residentMiB      = "resident_mib"
 	writtenRatio     = "written_ratio"
@@ -48,6 +53,11 @@ var metrics = []metric{
 	{p999, "p99.9", "ms", 2, false},
 	{firstAck, "first ack", "ms", 0, false},
 	{allAcks, "ack of all partitions", "ms", 0, false},
+	{firstRecord, "first record", "ms", 1, false},
+	{rebalance, "rebalance", "ms", 1, false},
+	{joinAll, "all joined", "ms", 0, false},
+	{commitsPerSecond, "commits", "1/s", 0, true},
+	{cpuPerCommit, "broker CPU", "µs/commit", 1, false},
 	{peakMiB, "peak memory", "MiB", 0, false},
 	{residentMiB, "memory", "MiB", 0, false},
 	{writtenRatio, "written / payload", "", 2, false},

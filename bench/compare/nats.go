@@ -13,6 +13,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/fanfold/fanfold/bench"
@@ -26,7 +27,10 @@ type natsConn struct {
 	in    *bufio.Reader
 	out   []byte
 	inbox string
+	pong  *atomic.Bool // set where one is owed and another goroutine writes; nil: the reader writes it
 }
+
+const pong = "PONG\r\n"
 
 // natsWithin is how long one answer may take.
 const natsWithin = time.Minute
@@ -94,7 +98,9 @@ func (c *natsConn) message() (natsMessage, error) {
 			}
 			return natsMessage{pushed, payload[:n]}, nil
 		case bytes.HasPrefix(line, []byte("PING")):
-			if _, err := io.WriteString(c.conn, "PONG\r\n"); err != nil {
+			if c.pong != nil {
+				c.pong.Store(true)
+			} else if _, err := io.WriteString(c.conn, pong); err != nil {
 				return natsMessage{}, err
 			}
 		case bytes.HasPrefix(line, []byte("-ERR")):
@@ -273,23 +279,4 @@ func readStream(ctx context.Context, address, stream string, sum *bench.Sum) err
 		}
 	}
 	return nil
-}
-
-// exchange is the workload exchange-64.
-func (n *natsServer) exchange(t *turn, l bench.Load, s *span) (measured, error) {
-	r, err := bench.ExchangeWith(t.ctx, l, func(ctx context.Context, number int) (bench.Exchanger, error) {
-		c, err := dialNATS(ctx, t.server.address)
-		if err != nil {
-			return nil, err
-		}
-		return natsExchanger{c, fmt.Sprintf("%s-%d", t.topic, number%partitions)}, nil
-	})
-	if err != nil {
-		return measured{}, err
-	}
-	m := measured{Values: sample{}, Verified: r.Acked}
-	s.into(m.Values, r.Bytes)
-	m.Values[recordsPerSecond], m.Values[mbPerSecond] = r.RecordsPerSecond, r.MBPerSecond
-	m.acks(r.Ack)
-	return m, errors.Join(s.err, verifyStreams(t.ctx, t.server.address, t.topic, partitions, *r.Acked))
 }

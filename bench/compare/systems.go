@@ -31,7 +31,8 @@ func allSystems(tree, work string) []system {
 	return []system{
 		&goProgram{id: fanfold, text: "Fanfold", tree: tree, path: "./cmd/fanfold", binary: filepath.Join(work, "fanfold"),
 			args: func(dir, address string) []string {
-				return []string{"serve", "--data-dir", dir, "--listen", address, "--http-listen", "127.0.0.1:0", "--peer-listen", "127.0.0.1:0"}
+				return []string{"serve", "--data-dir", dir, "--listen", address, "--http-listen", "127.0.0.1:0", "--peer-listen", "127.0.0.1:0",
+					"--set", "group.initial.rebalance.delay.ms=0"}
 			}},
 		&goProgram{id: floor, text: "the floor", tree: tree, path: "./bench/floor", binary: filepath.Join(work, "floor"),
 			args: func(dir, address string) []string { return []string{"-data-dir", dir, "-listen", address} }},

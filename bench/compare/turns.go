@@ -43,6 +43,9 @@ func (m *measured) acks(d *bench.Distribution) {
 // produceWith writes as fast as it goes.
 func produceWith(l bench.Load) func(t *turn) (measured, error) {
 	return func(t *turn) (measured, error) {
+		if nats, ok := t.server.system.(*natsServer); ok {
+			return nats.produce(t, l)
+		}
 		l := t.load(l)
 		var s *span
 		s, l.Watch = watch(t.server.pid())

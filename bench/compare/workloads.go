@@ -77,6 +77,9 @@ func with(first []target, more ...target) []target { return append(slices.Clone(
 var (
 	contenders = []string{fanfold, kafka, floor}
 	brokers    = append(slices.Clone(contenders), kafkaSynced)
+	// The floor knows no groups.
+	groupContenders = []string{fanfold, kafka, kafkaSynced}
+	everyone        = append(slices.Clone(brokers), jetstream, jetstreamSynced)
 )
 
 // lesserOf is the target of the plain produce workloads.
@@ -85,12 +88,12 @@ var lesserOf = target{mbPerSecond, []bound{{kafka, 1.2}, {floor, 0.9}}}
 // workloads are all, in the order of the results.
 var workloads = []workload{
 	{
-		name: "produce-1k", title: "Write 1 KiB records, 8 partitions, 1 client", systems: brokers, warm: true,
+		name: "produce-1k", title: "Write 1 KiB records, 8 partitions, 1 client", systems: everyone, warm: true,
 		targets: produceTargets(lesserOf), plots: []string{mbPerSecond, cpuPerGB, peakMiB},
 		run: produceWith(bench.Load{RecordBytes: 1024, Linger: -1}),
 	},
 	{
-		name: "produce-1k-4", title: "Write 1 KiB records, 8 partitions, 4 clients", systems: brokers, warm: true,
+		name: "produce-1k-4", title: "Write 1 KiB records, 8 partitions, 4 clients", systems: everyone, warm: true,
 		targets: produceTargets(lesserOf), plots: []string{mbPerSecond, cpuPerGB, peakMiB},
 		run: produceWith(bench.Load{RecordBytes: 1024, Linger: -1, Clients: 4}),
 	},
@@ -121,7 +124,7 @@ var workloads = []workload{
 	},
 	{
 		name: "exchange-64", title: "64 connections with one record of 1 KiB in flight each, no linger",
-		systems: append(slices.Clone(brokers), jetstream, jetstreamSynced), warm: true,
+		systems: everyone, warm: true,
 		targets: with(memoryTargets(120), against(recordsPerSecond, kafkaSynced, 2), against(recordsPerSecond, jetstreamSynced, 2)),
 		plots:   []string{recordsPerSecond, ackP99}, run: exchange,
 	},
@@ -166,6 +169,27 @@ var workloads = []workload{
 		name: "producers-1000", title: "1,000 connected producers at 1 record a second each", systems: contenders, warm: true,
 		targets: with(memoryTargets(120), against(ackP99, kafka, 0.5)), plots: []string{ackP99, peakMiB},
 		run: producers1000,
+	},
+	{
+		name: "group-join", title: "A new member of a new group, from nothing to its first record", systems: groupContenders, warm: true,
+		targets: []target{against(firstRecord, kafka, 1)}, plots: []string{firstRecord}, run: groupJoin,
+	},
+	{
+		name: "group-rebalance-10", title: "Rebalance of a classic group of 10 members, 1,000 partitions", systems: groupContenders, warm: true,
+		targets: []target{against(rebalance, kafka, 1)}, plots: []string{rebalance}, run: groupRebalance(10), partitions: groupPartitions,
+	},
+	{
+		name: "group-rebalance-100", title: "Rebalance of a classic group of 100 members, 1,000 partitions", systems: groupContenders, warm: true,
+		targets: []target{against(rebalance, kafka, 1)}, plots: []string{rebalance}, run: groupRebalance(100), partitions: groupPartitions,
+	},
+	{
+		name: "group-rebalance-500", title: "Rebalance of a classic group of 500 members, 1,000 partitions", systems: groupContenders, warm: true,
+		targets: []target{against(rebalance, kafka, 1)}, plots: []string{rebalance}, run: groupRebalance(500), partitions: groupPartitions,
+	},
+	{
+		name: "group-commits", title: "Offset commits of 1,000 groups over 256 connections, one in flight on each", systems: groupContenders, warm: true,
+		targets: []target{{commitsPerSecond, []bound{{"", 50_000}}}, against(cpuPerCommit, kafka, 1)}, plots: []string{commitsPerSecond, cpuPerCommit, ackP99},
+		run: groupCommits,
 	},
 	{
 		name: "start-empty", title: "Start on an empty directory, to the first acknowledgement", systems: contenders, cold: true,

@@ -78,3 +78,35 @@ func groupCommits(t *turn) (measured, error) {
 	m.Values[cpuPerCommit] = m.Values[cpuCores] * 1e6 / max(r.RecordsPerSecond, 1)
 	return m, s.err
 }
+
+const (
+	manyGroups  = 10_000
+	manyMembers = 5_000
+	memberConns = 200
+)
+
+// groupsMany is what many groups, and one of many members, take while nothing
+// happens.
+func groupsMany(t *turn) (measured, error) {
+	groups, members, settle := manyGroups, manyMembers, 15*time.Second
+	if t.settings.warmRun == 0 {
+		groups, members, settle = 100, 50, time.Second // only to see that it works
+	}
+	l := t.load(bench.Load{RecordBytes: 16, Clients: commitClients})
+	l.Warmup = 0
+	if _, err := bench.Commits(t.ctx, l, groups); err != nil {
+		return measured{}, err
+	}
+	s, w := watch(t.server.pid())
+	err := bench.HoldGroup(t.ctx, bench.MembersLoad{
+		Brokers: []string{t.server.address}, Group: t.topic + "-members", Topic: t.topic,
+		Members: members, Connections: min(memberConns, members), Settle: settle,
+		Duration: max(t.settings.duration, 5*time.Second), Watch: w,
+	})
+	if err != nil {
+		return measured{}, err
+	}
+	m := measured{Values: sample{}}
+	s.into(m.Values, 0)
+	return m, s.err
+}

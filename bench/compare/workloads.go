@@ -192,6 +192,11 @@ var workloads = []workload{
 		run: groupCommits,
 	},
 	{
+		name: "groups-many", title: "10,000 groups with an offset, and a group of 5,000 members (KIP-848) on 1,000 partitions that send heartbeats every 5 s",
+		systems: []string{fanfold, kafka}, targets: []target{atMost(peakMiB, 300), atMost(cpuCores, 0.05)}, plots: []string{cpuCores, peakMiB},
+		run: groupsMany, partitions: groupPartitions,
+	},
+	{
 		name: "start-empty", title: "Start on an empty directory, to the first acknowledgement", systems: contenders, cold: true,
 		targets: []target{against(firstAck, kafka, 0.1)}, plots: []string{firstAck}, run: startEmpty,
 	},

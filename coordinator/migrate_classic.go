@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -22,7 +23,7 @@ func (m *Machine) consumerClassicJoin(now time.Time, g *group, req *Request, bod
 	}
 	member, s, said, err := m.classicJoiner(g, req, body, anonymous)
 	if err != nil {
-		if err != kerr.MemberIDRequired && anonymous {
+		if err == kerr.UnknownMemberID || err != kerr.MemberIDRequired && anonymous {
 			body.MemberID = ""
 		}
 		m.refuseJoin(req, body, err)
@@ -96,7 +97,12 @@ func (m *Machine) classicJoiner(g *group, req *Request, body *kmsg.JoinGroupRequ
 			return nil, nil, none, kerr.FencedInstanceID
 		}
 	}
-	if member == nil && len(c.members) >= m.cfg.ConsumerMaxSize {
+	switch {
+	case member == nil && slices.ContainsFunc(said.owned, func(o namedPartitions) bool { return len(o.partitions) > 0 }):
+		// It is no member any more, and does not know: others may have by now what
+		// it believes to have.
+		return nil, nil, none, kerr.UnknownMemberID
+	case member == nil && len(c.members) >= m.cfg.ConsumerMaxSize:
 		return nil, nil, none, kerr.GroupMaxSizeReached
 	}
 	if anonymous && body.InstanceID == nil && body.Version >= joinNeedsMemberID {

@@ -29,6 +29,7 @@ type classicGroup struct {
 	pending      map[string]struct{} // member ids that were given out and not used yet
 	votes        map[string]int      // how many members support a protocol
 	joining      int                 // members whose JoinGroup waits
+	joiningFixed int                 // of these, static ones
 	syncing      int                 // members that have not sent SyncGroup in this generation
 	metadata     int                 // bytes of what all members say of themselves
 	assigned     int                 // bytes of all members' assignments
@@ -118,8 +119,9 @@ func (g *classicGroup) add(member *classicMember) {
 	}
 	g.count(member, 1)
 	g.assigned += len(member.assignment)
-	if member.join != nil {
-		g.joining++
+	if w := member.join; w != nil {
+		member.join = nil
+		g.setJoin(member, w)
 	}
 	member.synced = true
 }
@@ -171,13 +173,6 @@ func (g *classicGroup) count(member *classicMember, by int) {
 	}
 }
 
-// setProtocols changes what a member supports.
-func (g *classicGroup) setProtocols(member *classicMember, protocols []kmsg.JoinGroupRequestProtocol) {
-	g.count(member, -1)
-	member.protocols = protocols
-	g.count(member, 1)
-}
-
 // setAssignment changes what a member is assigned.
 func (g *classicGroup) setAssignment(member *classicMember, assignment []byte) {
 	g.assigned += len(assignment) - len(member.assignment)
@@ -186,13 +181,18 @@ func (g *classicGroup) setAssignment(member *classicMember, assignment []byte) {
 
 // setJoin notes the JoinGroup that a member waits for, or that it was answered.
 func (g *classicGroup) setJoin(member *classicMember, w *waiting) {
+	by := 0
 	switch {
 	case member.join == nil && w != nil:
-		g.joining++
+		by = 1
 	case member.join != nil && w == nil:
-		g.joining--
+		by = -1
 	}
 	member.join = w
+	g.joining += by
+	if member.instanceID != nil {
+		g.joiningFixed += by
+	}
 }
 
 // setSynced notes whether a member's SyncGroup is to be expected.

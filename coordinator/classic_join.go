@@ -128,19 +128,22 @@ func (c *classicGroup) joiner(body *kmsg.JoinGroupRequest) *classicMember {
 }
 
 // isFull says that a member, nil for a new one, finds no place. While members
-// join again, the first to do so have it: so a group whose limit was lowered
-// shrinks.
+// join again, static ones have theirs until their sessions end, and of the others
+// the first to come: so a group whose limit was lowered shrinks.
 func (c *classicGroup) isFull(member *classicMember, most int) bool {
 	switch {
 	case c.state == classicEmpty:
 		return false
-	case c.state == classicPreparing:
-		return (member == nil || member.join == nil) && c.joining >= most
-	case member != nil:
+	case c.state != classicPreparing:
+		return member == nil && len(c.members) >= most
+	case member != nil && member.join != nil:
 		return false
-	default:
-		return len(c.members) >= most
 	}
+	taken := c.joining + len(c.static) - c.joiningFixed
+	if member != nil && member.instanceID != nil {
+		taken--
+	}
+	return taken >= most
 }
 
 // giveID answers a new member with an id to join with, so that those that are

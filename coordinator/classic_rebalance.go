@@ -201,7 +201,11 @@ func (m *Machine) expireSession(now time.Time, g *group, member *classicMember) 
 	if (member.join != nil || member.sync != nil) && !member.isNew {
 		return
 	}
-	m.note(g, "member %q was not heard of for %v", member.id, member.sessionTimeout)
+	if member.isNew {
+		m.note(g, "new member %q has waited for too long", member.id)
+	} else {
+		m.note(g, "member %q was not heard of for %v", member.id, member.sessionTimeout)
+	}
 	m.removeClassic(g, member)
 	m.classicLost(now, g, "a member's session timed out")
 }

@@ -325,7 +325,7 @@ func checkClassic(w *world, g *group) {
 	if c == nil {
 		return
 	}
-	joining, syncing, metadata, assigned := 0, 0, 0, 0
+	joining, fixed, syncing, metadata, assigned := 0, 0, 0, 0, 0
 	votes := map[string]int{}
 	for id, member := range c.members {
 		if member.id != id || member.instanceID != nil && c.static[*member.instanceID] != id {
@@ -333,6 +333,9 @@ func checkClassic(w *world, g *group) {
 		}
 		if member.join != nil {
 			joining++
+			if member.instanceID != nil {
+				fixed++
+			}
 		}
 		if !member.synced {
 			syncing++
@@ -345,7 +348,7 @@ func checkClassic(w *world, g *group) {
 		w.checkMember(g, member)
 	}
 	switch {
-	case joining != c.joining, syncing != c.syncing, metadata != c.metadata, assigned != c.assigned, len(votes) != len(c.votes):
+	case joining != c.joining, fixed != c.joiningFixed, syncing != c.syncing, metadata != c.metadata, assigned != c.assigned, len(votes) != len(c.votes):
 		w.fail("group %s counts wrong: %d %d joining, %d %d syncing, %d %d bytes, %d %d assigned", g.id,
 			joining, c.joining, syncing, c.syncing, metadata, c.metadata, assigned, c.assigned)
 	case (c.state == classicEmpty || len(c.members) == 0) && (len(c.members) > 0 || c.leader != ""):

@@ -176,11 +176,16 @@ func (p *produceCall) refusal() error {
 	return nil
 }
 
-func (p *produceCall) topic(image *cluster.Image, asked *protocol.ProduceTopic) (*cluster.Topic, error) {
+func (p *produceCall) topic(image *cluster.Image, asked *protocol.ProduceTopic) (t *cluster.Topic, err error) {
 	if p.version >= produceTopicIDsVersion {
-		return topicByID(image, asked.ID)
+		t, err = topicByID(image, asked.ID)
+	} else {
+		t, err = topicByName(image, asked.Name)
 	}
-	return topicByName(image, asked.Name)
+	if err == nil && t.Internal {
+		return nil, protocol.Errorf(kerr.InvalidTopicException, "topic %q belongs to the broker, which alone writes to it", t.Name)
+	}
+	return t, err
 }
 
 // produce gives one batch to its partition; an error means that it did not.

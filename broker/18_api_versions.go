@@ -32,8 +32,22 @@ func (c *conn) apiVersions(_ context.Context, req *kmsg.ApiVersionsRequest) kmsg
 	for _, a := range apis {
 		resp.ApiKeys = append(resp.ApiKeys, kmsg.ApiVersionsResponseApiKey{ApiKey: a.key, MinVersion: a.listedMin, MaxVersion: a.max})
 	}
+	group := kmsg.NewApiVersionsResponseSupportedFeature()
+	group.Name, group.MinVersion, group.MaxVersion = groupVersion, 0, 1
+	if req.Version < 4 {
+		group.MinVersion = 1 // its parsers refuse a 0
+	}
+	resp.SupportedFeatures = append(resp.SupportedFeatures, group)
+	final := kmsg.NewApiVersionsResponseFinalizedFeature()
+	final.Name, final.MinVersionLevel, final.MaxVersionLevel = groupVersion, 1, 1
+	resp.FinalizedFeatures = append(resp.FinalizedFeatures, final)
+	resp.FinalizedFeaturesEpoch = 1
 	return resp
 }
+
+// groupVersion is the feature whose level 1 has the consumer protocol of
+// KIP-848.
+const groupVersion = "group.version"
 
 func (c *conn) checkApiVersions(req *kmsg.ApiVersionsRequest) error {
 	if req.Version >= 3 && (!softwareName.MatchString(req.ClientSoftwareName) || !softwareName.MatchString(req.ClientSoftwareVersion)) {

@@ -62,6 +62,11 @@ func (s *Server) describedConfigs(asked *kmsg.DescribeConfigsRequestResource) ([
 			return nil, err
 		}
 		return configs.DescribeBroker(layers), nil
+	case kmsg.ConfigResourceTypeGroupConfig:
+		if asked.ResourceName == "" {
+			return nil, protocol.Errorf(kerr.InvalidRequest, "a group's name is not empty")
+		}
+		return configs.DescribeGroup(layers, s.node.Image().GroupConfigs(asked.ResourceName)), nil
 	case kmsg.ConfigResourceTypeBrokerLogger:
 		return nil, s.isThisBroker(asked.ResourceName)
 	}

@@ -127,6 +127,8 @@ func (cc *configChange) command(kind kmsg.ConfigResourceType, name string, ops [
 			node = s.node.NodeID()
 		}
 		return orNone(cluster.NewAlterBrokerConfigs(image, node, cc.replace, ops))
+	case kmsg.ConfigResourceTypeGroupConfig:
+		return orNone(cluster.NewAlterGroupConfigs(image, name, cc.replace, ops))
 	}
 	return nil, protocol.Errorf(kerr.InvalidRequest, "resources of type %d have no configs here", kind)
 }

@@ -51,6 +51,9 @@ func (s *Server) growTopic(ctx context.Context, asked *kmsg.CreatePartitionsRequ
 	if err != nil {
 		return err
 	}
+	if t.Internal {
+		return protocol.Errorf(kerr.InvalidTopicException, "topic %q belongs to the broker: which partition holds what depends on their number", t.Name)
+	}
 	var assignment [][]int32
 	for _, a := range asked.Assignment {
 		assignment = append(assignment, a.Replicas)

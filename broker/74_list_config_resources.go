@@ -40,6 +40,11 @@ func (c *conn) listConfigResources(_ context.Context, req *kmsg.ListConfigResour
 			add(kmsg.ConfigResourceTypeTopic, t.Name)
 		}
 	}
+	if wanted(kmsg.ConfigResourceTypeGroupConfig) {
+		for _, name := range image.GroupsWithConfigs() {
+			add(kmsg.ConfigResourceTypeGroupConfig, name)
+		}
+	}
 	for _, n := range image.Nodes() {
 		if wanted(kmsg.ConfigResourceTypeBroker) {
 			add(kmsg.ConfigResourceTypeBroker, brokerName(n.ID))

@@ -174,7 +174,7 @@ func TestCreateTopics(t *testing.T) {
 		{topic("many", func(r *kmsg.CreateTopicsRequestTopic) { r.ReplicationFactor = 3 }), kerr.InvalidReplicationFactor, "needs as many nodes"},
 		{topic("unknown-config", config("retention.msec", "1")), kerr.InvalidConfig, `did you mean "retention.ms"`},
 		{topic("bad-config", config("retention.ms", "a week")), kerr.InvalidConfig, "retention.ms"},
-		{topic("compacted", config("cleanup.policy", "compact")), kerr.InvalidConfig, "cleanup.policy"},
+		{topic("compacted", config("cleanup.policy", "compacted")), kerr.InvalidConfig, "cleanup.policy"},
 	}
 	req := kmsg.NewPtrCreateTopicsRequest()
 	req.TimeoutMillis = 5000

@@ -132,9 +132,9 @@ func TestUnservedVersionsAreAnsweredWhereThereIsRoom(t *testing.T) {
 	})
 	t.Run("a key that comes later", func(t *testing.T) {
 		c := dial(t, s)
-		req := kmsg.NewPtrFindCoordinatorRequest()
-		req.CoordinatorKey = "group"
-		resp := ask[*kmsg.FindCoordinatorResponse](c, 2, req)
+		req := kmsg.NewPtrEndTxnRequest()
+		req.TransactionalID = "transaction"
+		resp := ask[*kmsg.EndTxnResponse](c, 2, req)
 		if resp.ErrorCode != kerr.UnsupportedVersion.Code {
 			t.Errorf("answered %+v", resp)
 		}

@@ -3,8 +3,10 @@ package broker
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"io"
 	"net"
+	"os"
 	"testing"
 	"time"
 
@@ -129,6 +131,25 @@ func (c *testClient) receive(req kmsg.Request, id int32) kmsg.Response {
 		c.t.Fatalf("decode answer of %T version %d: %v", resp, req.GetVersion(), err)
 	}
 	return resp
+}
+
+// ask sends a request and reads its answer.
+func (c *testClient) ask(req kmsg.Request) kmsg.Response {
+	c.t.Helper()
+	return c.receive(req, c.send(req))
+}
+
+// hasAnswer tells whether an answer comes within some milliseconds.
+func (c *testClient) hasAnswer() bool {
+	c.t.Helper()
+	_ = c.nc.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
+	defer c.nc.SetReadDeadline(time.Now().Add(20 * time.Second))
+	var one [1]byte
+	n, err := c.nc.Read(one[:])
+	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		c.t.Fatal(err)
+	}
+	return n > 0
 }
 
 // frame reads one frame.

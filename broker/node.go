@@ -55,6 +55,7 @@ type LocalNode struct {
 	syncer   *log.SyncScheduler
 	ids      producerIDs
 	stats    *nodeStats
+	cleaner  *cleaner
 
 	replicas atomic.Pointer[replicaTable]
 	dirs     sync.Mutex           // held while a topic's directory is made
@@ -89,6 +90,7 @@ func OpenNode(ctx context.Context, opts NodeOptions) (*LocalNode, error) {
 	n.replicas.Store(&replicaTable{})
 	n.ids.node = n
 	n.stats = newNodeStats(opts.Registerer, n)
+	n.cleaner = newCleaner(n, opts.Registerer)
 	if err := n.open(ctx); err != nil {
 		return nil, errors.Join(err, n.Close())
 	}
@@ -124,6 +126,7 @@ func (n *LocalNode) open(ctx context.Context) (err error) {
 	n.done.Go(func() { n.runReconcile(runCtx) })
 	n.done.Go(func() { n.runHousekeeping(runCtx) })
 	n.done.Go(func() { n.runScrub(runCtx) })
+	n.done.Go(func() { n.cleaner.run(runCtx) })
 	return nil
 }
 

@@ -37,6 +37,7 @@ type testNode struct {
 		notReady chan struct{} // closed when topics are ready; nil: they are
 		refuse   error         // of Propose
 		logs     []*log.Log
+		changed  chan struct{} // closed and replaced at each change
 	}
 }
 
@@ -53,6 +54,7 @@ func newTestNodeOn(t testing.TB, fs vfs.FS, dir string) *testNode {
 	t.Helper()
 	n := &testNode{t: t, fs: fs, dir: dir, static: map[string]string{}}
 	n.mu.machine = cluster.NewMachine()
+	n.mu.changed = make(chan struct{})
 	n.mu.replicas = make(map[cluster.TopicID][]*testReplica)
 	must(t, fs.MkdirAll(dir))
 	t.Cleanup(func() {
@@ -142,7 +144,23 @@ func (n *testNode) Propose(_ context.Context, cmd cluster.Command) (cluster.Resu
 			delete(n.mu.replicas, id)
 		}
 	}
+	close(n.mu.changed)
+	n.mu.changed = make(chan struct{})
 	return result, nil
+}
+
+func (n *testNode) Changed() <-chan struct{} {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.mu.changed
+}
+
+// touch says that something has changed.
+func (n *testNode) touch() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	close(n.mu.changed)
+	n.mu.changed = make(chan struct{})
 }
 
 func (n *testNode) WaitReady(ctx context.Context, _ [16]byte) error {
@@ -200,6 +218,8 @@ type testReplica struct {
 		waiters []partition.Waiter
 		offline error
 		fail    error // of Produce
+		follows bool
+		epoch   int32 // of the leader, beyond 1
 	}
 }
 
@@ -288,6 +308,20 @@ func (r *testReplica) heldBatches() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return len(r.mu.held)
+}
+
+// Serving: it leads unless a test says otherwise.
+func (r *testReplica) Serving() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return !r.mu.follows
+}
+
+// setEpoch makes the replica lead in that epoch, or follow.
+func (r *testReplica) setEpoch(epoch int32, leads bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.mu.epoch, r.mu.follows = epoch, !leads
 }
 
 func (r *testReplica) setFail(err error) {
@@ -403,7 +437,11 @@ func (r *testReplica) Producers() []partition.ProducerState {
 	return []partition.ProducerState{{ProducerID: 7, ProducerEpoch: 2, LastSequence: 3, LastTimestamp: 4}}
 }
 
-func (r *testReplica) LeaderEpoch() int32 { return 1 }
+func (r *testReplica) LeaderEpoch() int32 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return max(r.mu.epoch, 1)
+}
 
 func (r *testReplica) HighWatermark() int64 {
 	r.mu.Lock()

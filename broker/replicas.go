@@ -144,6 +144,11 @@ func (n *LocalNode) settings(t *cluster.Topic) topicSettings {
 			MinInsyncReplicas:        int(c.MinInsyncReplicas),
 			RetentionMillis:          c.RetentionMillis,
 			RetentionBytes:           c.RetentionBytes,
+			Compact:                  c.CleanupCompact,
+			MinCleanableDirtyRatio:   c.MinCleanableDirtyRatio,
+			MinCompactionLagMillis:   c.MinCompactionLagMillis,
+			MaxCompactionLagMillis:   c.MaxCompactionLagMillis,
+			DeleteRetentionMillis:    c.DeleteRetentionMillis,
 			ProducerExpiration:       time.Duration(node.ProducerIDExpirationMillis) * time.Millisecond,
 			MaxProducers:             maxProducersPerPartition,
 			MaxDecompressedBytes:     maxDecompressedBytes,
@@ -158,7 +163,12 @@ func (n *LocalNode) settings(t *cluster.Topic) topicSettings {
 		flush: replication.FlushPolicy{Messages: c.FlushMessages, Interval: millis(c.FlushMillis)},
 	}
 	if !c.CleanupDelete {
+		s.partition.KeepRecords = true
 		s.partition.RetentionMillis, s.partition.RetentionBytes = -1, -1
+	}
+	if c.CleanupCompact {
+		// What is appended to is never compacted (KIP-354).
+		s.log.SegmentMillis = min(c.SegmentMillis, c.MaxCompactionLagMillis)
 	}
 	if c.Compression != configs.CompressionProducer {
 		s.partition.Recompress = true
@@ -192,6 +202,14 @@ func (n *LocalNode) replicaChanged() {
 	defer n.ready.Unlock()
 	close(n.ready.wake)
 	n.ready.wake = make(chan struct{})
+}
+
+// Changed is closed when the metadata or this node's replicas have changed since
+// it was asked for.
+func (n *LocalNode) Changed() <-chan struct{} {
+	n.ready.Lock()
+	defer n.ready.Unlock()
+	return n.ready.wake
 }
 
 // settled tells whether a replica serves, or is known not to.

@@ -21,6 +21,7 @@ type Server struct {
 	budget    *budget
 	small     *budget // the reserve for small requests
 	sessions  *sessionCache
+	groups    *groups
 	listeners []net.Listener
 	node      Node
 	effective atomic.Pointer[cachedSettings]
@@ -74,6 +75,7 @@ func newServer(cfg Config) *Server {
 		sessions: newSessionCache(cfg.MaxFetchSessions),
 	}
 	s.metrics = newMetrics(cfg.Registerer, s)
+	s.groups = newGroups(s)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.stopped = make(chan struct{})
 	s.mu.conns = make(map[*conn]struct{})
@@ -96,6 +98,7 @@ func (s *Server) Addr(listener string) net.Addr {
 func (s *Server) Serve(node Node) {
 	s.node = node
 	s.wg.Go(s.runExpire)
+	s.wg.Go(s.groups.run)
 	for i, ln := range s.listeners {
 		s.wg.Go(func() { s.accept(ln, s.cfg.Listeners[i].Name) })
 	}

@@ -24,6 +24,9 @@ type Node interface {
 	Propose(ctx context.Context, cmd cluster.Command) (cluster.Result, error)
 	// WaitReady returns when this node's partitions of the topic serve.
 	WaitReady(ctx context.Context, topic [16]byte) error
+	// Changed is closed when the metadata or this node's replicas have changed
+	// since it was asked for.
+	Changed() <-chan struct{}
 	// AllocateProducerID gives out a producer id that nobody had.
 	AllocateProducerID(ctx context.Context) (int64, error)
 	// Ready is why the node does not serve all of its replicas yet, or nil.
@@ -69,6 +72,8 @@ type Replica interface {
 	LogStartOffset() int64
 	EndOffset() int64
 	SizeBytes() int64
+	// Serving tells whether this replica leads and takes writes.
+	Serving() bool
 	// Offline is why the replica does not serve; nil: it does.
 	Offline() error
 }

@@ -163,6 +163,22 @@ func (s *Server) createTopic(ctx context.Context, spec cluster.TopicSpec) (*clus
 	if err != nil {
 		return nil, err
 	}
+	return s.create(ctx, cmd)
+}
+
+// createInternal is createTopic for the broker's own topics.
+func (s *Server) createInternal(ctx context.Context, spec cluster.TopicSpec) (*cluster.Topic, error) {
+	cmd, err := cluster.NewCreateTopic(s.node.Image(), newTopicID(), time.Now().UnixMilli(), spec, s.defaults())
+	if err == nil {
+		err = s.roomForFiles(len(cmd.Assignment))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.create(ctx, cmd)
+}
+
+func (s *Server) create(ctx context.Context, cmd *cluster.CreateTopic) (*cluster.Topic, error) {
 	result, err := s.node.Propose(ctx, cmd)
 	if err != nil {
 		return nil, err

@@ -175,6 +175,20 @@ func (c *AlterBrokerConfigs) apply(i *Image) Result {
 	return Result{}
 }
 
+func (c *AlterGroupConfigs) apply(i *Image) Result {
+	altered := alter(i.groupConfigs[c.Group], c.Replace, c.Ops)
+	i.groupConfigs = maps.Clone(i.groupConfigs)
+	if altered == nil {
+		delete(i.groupConfigs, c.Group)
+		return Result{}
+	}
+	if i.groupConfigs == nil {
+		i.groupConfigs = make(map[string]map[string]string)
+	}
+	i.groupConfigs[c.Group] = altered
+	return Result{}
+}
+
 func (c *AllocateProducerIDs) apply(i *Image) Result {
 	block := ProducerIDBlock{First: i.nextProducerID, Count: c.Count}
 	i.nextProducerID += int64(c.Count)

@@ -334,6 +334,16 @@ func (c *AlterBrokerConfigs) decodeBody(r *reader, _ byte) {
 	c.Node, c.Replace, c.Ops = r.int32(), r.bool(), r.ops()
 }
 
+func (c *AlterGroupConfigs) encodeBody(w *writer) {
+	w.string(c.Group)
+	w.bool(c.Replace)
+	w.ops(c.Ops)
+}
+
+func (c *AlterGroupConfigs) decodeBody(r *reader, _ byte) {
+	c.Group, c.Replace, c.Ops = r.string(), r.bool(), r.ops()
+}
+
 func (w *writer) ops(ops []ConfigOp) {
 	w.count(len(ops))
 	for _, op := range ops {

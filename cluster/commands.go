@@ -126,6 +126,14 @@ type AlterBrokerConfigs struct {
 	Ops     []ConfigOp
 }
 
+// AlterGroupConfigs changes the configs of a consumer group, which need not
+// exist. [NewAlterGroupConfigs] makes one of a client's request.
+type AlterGroupConfigs struct {
+	Group   string
+	Replace bool
+	Ops     []ConfigOp
+}
+
 // ConfigOp changes one config.
 type ConfigOp struct {
 	Kind ConfigOpKind
@@ -168,6 +176,7 @@ const (
 	kindAlterTopicConfigs   commandKind = 7
 	kindAlterBrokerConfigs  commandKind = 8
 	kindAllocateProducerIDs commandKind = 9
+	kindAlterGroupConfigs   commandKind = 10
 )
 
 func newCommand(k commandKind) Command {
@@ -190,6 +199,8 @@ func newCommand(k commandKind) Command {
 		return new(AlterBrokerConfigs)
 	case kindAllocateProducerIDs:
 		return new(AllocateProducerIDs)
+	case kindAlterGroupConfigs:
+		return new(AlterGroupConfigs)
 	default:
 		return nil
 	}
@@ -204,3 +215,4 @@ func (*CreatePartitions) kind() commandKind    { return kindCreatePartitions }
 func (*AlterTopicConfigs) kind() commandKind   { return kindAlterTopicConfigs }
 func (*AlterBrokerConfigs) kind() commandKind  { return kindAlterBrokerConfigs }
 func (*AllocateProducerIDs) kind() commandKind { return kindAllocateProducerIDs }
+func (*AlterGroupConfigs) kind() commandKind   { return kindAlterGroupConfigs }

@@ -3,6 +3,7 @@ package cluster
 import (
 	"bytes"
 	"iter"
+	"maps"
 	"slices"
 	"strings"
 
@@ -29,6 +30,7 @@ type Image struct {
 
 	brokerDefaults map[string]string           // dynamic, for all nodes
 	brokerConfigs  map[int32]map[string]string // dynamic, for one node
+	groupConfigs   map[string]map[string]string
 	nextProducerID int64
 }
 
@@ -206,6 +208,12 @@ func (i *Image) DeletedTopics() iter.Seq[*DeletedTopic] {
 
 // NextProducerID is the first producer id that no block holds yet.
 func (i *Image) NextProducerID() int64 { return i.nextProducerID }
+
+// GroupConfigs returns what was set for a consumer group, nil for nothing.
+func (i *Image) GroupConfigs(group string) map[string]string { return i.groupConfigs[group] }
+
+// GroupsWithConfigs are the groups that have configs of their own, by name.
+func (i *Image) GroupsWithConfigs() []string { return slices.Sorted(maps.Keys(i.groupConfigs)) }
 
 // BrokerConfig returns the node's configs in their layers: what it was started
 // with, and what was set for all nodes and for it at run time.

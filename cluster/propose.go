@@ -176,10 +176,22 @@ func NewAlterBrokerConfigs(i *Image, node int32, replace bool, ops []ConfigOp) (
 	return c, nil
 }
 
+// NewAlterGroupConfigs makes the command that changes a group's configs.
+// INVALID_CONFIG where a name is unknown or a value not taken.
+func NewAlterGroupConfigs(i *Image, group string, replace bool, ops []ConfigOp) (*AlterGroupConfigs, error) {
+	c := &AlterGroupConfigs{Group: group, Replace: replace, Ops: slices.Clone(ops)}
+	if err := i.Validate(c); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
 // finder returns the definition of a config that may be changed.
 type finder func(name string) (*configs.Definition, error)
 
 func topicOps(name string) (*configs.Definition, error) { return configs.Find(configs.Topic, name) }
+
+func groupOps(name string) (*configs.Definition, error) { return configs.Find(configs.Group, name) }
 
 func brokerOps(node int32) finder {
 	return func(name string) (*configs.Definition, error) {

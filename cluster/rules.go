@@ -6,6 +6,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/fanfold/fanfold/cluster/configs"
 	"github.com/fanfold/fanfold/protocol"
 )
 
@@ -171,6 +172,29 @@ func (c *AlterBrokerConfigs) validate(i *Image) error {
 		return err
 	}
 	return brokerConfigsError(alter(i.dynamic(c.Node), c.Replace, c.Ops))
+}
+
+// maxGroupsWithConfigs bounds how many groups have configs of their own.
+const maxGroupsWithConfigs = 10_000
+
+func (c *AlterGroupConfigs) check(i *Image) error {
+	if c.Group == "" || len(c.Group) > maxGroupName {
+		return protocol.Errorf(kerr.InvalidRequest, "a group's name has 1 to %d bytes, this one %d", maxGroupName, len(c.Group))
+	}
+	if i.groupConfigs[c.Group] == nil && len(i.groupConfigs) >= maxGroupsWithConfigs {
+		return protocol.Errorf(kerr.PolicyViolation, "%d groups have configs of their own, which is the most", len(i.groupConfigs))
+	}
+	return nil
+}
+
+// maxGroupName bounds the name of a group that gets configs.
+const maxGroupName = 32767
+
+func (c *AlterGroupConfigs) validate(i *Image) error {
+	if err := opsError(c.Ops, groupOps); err != nil {
+		return err
+	}
+	return invalidConfig(configs.ValidateGroup(alter(i.groupConfigs[c.Group], c.Replace, c.Ops)))
 }
 
 // dynamic returns what is set for one node or for all.

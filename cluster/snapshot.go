@@ -12,7 +12,7 @@ import (
 
 const (
 	snapshotMagic   = "FFMD"
-	snapshotVersion = 1
+	snapshotVersion = 2 // 1 had no configs of groups
 	checksumBytes   = 4
 )
 
@@ -57,6 +57,11 @@ func (i *Image) Snapshot() []byte {
 		w.int(int64(t.Partitions))
 		w.nodes(t.Pending)
 		w.int(t.DeletedMs)
+	}
+	w.count(len(i.groupConfigs))
+	for _, group := range i.GroupsWithConfigs() {
+		w.string(group)
+		w.stringMap(i.groupConfigs[group])
 	}
 	return binary.BigEndian.AppendUint32(w.buf, crc32.Checksum(w.buf, castagnoli))
 }
@@ -106,18 +111,19 @@ func decodeSnapshot(b []byte) (*Image, error) {
 	if got := crc32.Checksum(body, castagnoli); got != sum {
 		return nil, fmt.Errorf("%w: its checksum is %08x, that of its bytes %08x", ErrCorruptSnapshot, sum, got)
 	}
-	if v := body[len(snapshotMagic)]; v != snapshotVersion {
-		return nil, fmt.Errorf("%w: version %d, known is %d", ErrUnknownSnapshot, v, snapshotVersion)
+	version := body[len(snapshotMagic)]
+	if version == 0 || version > snapshotVersion {
+		return nil, fmt.Errorf("%w: version %d, known is %d", ErrUnknownSnapshot, version, snapshotVersion)
 	}
 	r := &reader{buf: body[len(snapshotMagic)+1:]}
-	i := r.image()
+	i := r.image(version)
 	if err := r.end(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCorruptSnapshot, err)
 	}
 	return i, nil
 }
 
-func (r *reader) image() *Image {
+func (r *reader) image(version byte) *Image {
 	i := emptyImage()
 	i.clusterID, i.createdMs, i.index = r.string(), r.int(), r.uint()
 	i.featureLevel, i.nextProducerID = r.uint16(), r.int()
@@ -143,7 +149,20 @@ func (r *reader) image() *Image {
 			i.deleted = i.deleted.with(t.ID, t)
 		}
 	}
+	if version >= 2 {
+		r.groupConfigs(i)
+	}
 	return i
+}
+
+func (r *reader) groupConfigs(i *Image) {
+	for range r.count(2) {
+		if i.groupConfigs == nil {
+			i.groupConfigs = make(map[string]map[string]string)
+		}
+		group := r.string()
+		i.groupConfigs[group] = r.stringMap()
+	}
 }
 
 // topics reads the image's topics, which have to come by ascending name, and

@@ -16,6 +16,7 @@ const (
 	DynamicDefaultBroker Source = 3 // set for all nodes at run time
 	StaticBroker         Source = 4 // what the node was started with
 	Default              Source = 5 // the table's default
+	DynamicGroup         Source = 8 // the group's own override
 )
 
 // String returns Kafka's name of the source.
@@ -31,6 +32,8 @@ func (s Source) String() string {
 		return "STATIC_BROKER_CONFIG"
 	case Default:
 		return "DEFAULT_CONFIG"
+	case DynamicGroup:
+		return "GROUP_CONFIG"
 	default:
 		return "Source(" + strconv.Itoa(int(s)) + ")"
 	}

@@ -1,7 +1,9 @@
 package configs
 
+import "slices"
+
 // brokerDefinitions are the configs of a node: Kafka's where Kafka has one.
-var brokerDefinitions = append(nodeDefinitions, topicDefaults()...)
+var brokerDefinitions = slices.Concat(nodeDefinitions, coordinatorDefinitions, cleanerDefinitions, topicDefaults())
 
 var nodeDefinitions = []Definition{
 	{Name: "node.id", Type: Int, Default: "1", Valid: atLeast(0), Group: groupNode,

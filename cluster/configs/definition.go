@@ -17,6 +17,7 @@ type Kind int8
 const (
 	Topic Kind = iota + 1
 	Broker
+	Group
 )
 
 // String returns the kind's name as it stands in messages.
@@ -26,6 +27,8 @@ func (k Kind) String() string {
 		return "topic"
 	case Broker:
 		return "broker"
+	case Group:
+		return "group"
 	default:
 		return "Kind(" + strconv.Itoa(int(k)) + ")"
 	}
@@ -77,7 +80,7 @@ const (
 // Mode says when a broker config can change (Kafka's "update mode").
 type Mode int8
 
-// The modes. Topic configs are always dynamic.
+// The modes. Topic and group configs are always dynamic.
 const (
 	ReadOnly    Mode = iota // at a restart
 	PerBroker               // at run time, for each node by itself
@@ -104,8 +107,8 @@ type Definition struct {
 	// Valid limits the values, beyond what the type does. Its zero value
 	// allows all.
 	Valid Validator
-	// Synonyms, of a topic config, are the broker configs that govern its
-	// default; of a broker config, itself and its other spellings. The first
+	// Synonyms, of a topic or group config, are the broker configs that govern
+	// its default; of a broker config, itself and its other spellings. The first
 	// that has a value wins.
 	Synonyms []string
 	// Mode says when a broker config can change.
@@ -122,7 +125,7 @@ type Definition struct {
 // (allNodes) for the whole cluster; nil if it can.
 func (d *Definition) CanSet(allNodes bool) error {
 	switch {
-	case d.Kind == Topic || d.Mode == ClusterWide:
+	case d.Kind != Broker || d.Mode == ClusterWide:
 		return nil
 	case d.Mode == PerBroker && !allNodes:
 		return nil
@@ -161,6 +164,7 @@ func (d *Definition) Constraint() string {
 var (
 	topicByName  = index(topicDefinitions)
 	brokerByName = index(brokerDefinitions)
+	groupByName  = index(groupDefinitions)
 )
 
 func index(defs []Definition) map[string]*Definition {
@@ -172,10 +176,14 @@ func index(defs []Definition) map[string]*Definition {
 }
 
 func byName(kind Kind) map[string]*Definition {
-	if kind == Topic {
+	switch kind {
+	case Topic:
 		return topicByName
+	case Group:
+		return groupByName
+	default:
+		return brokerByName
 	}
-	return brokerByName
 }
 
 // All returns the definitions of a kind by ascending name. They are shared:

@@ -18,14 +18,23 @@ type Entry struct {
 // DescribeTopic returns every topic config of a topic with these overrides, by
 // name.
 func DescribeTopic(broker BrokerConfig, overrides map[string]string) []Entry {
-	defs := All(Topic)
+	return describe(Topic, DynamicTopic, broker, overrides)
+}
+
+// DescribeGroup returns every config of a group with these overrides, by name.
+func DescribeGroup(broker BrokerConfig, overrides map[string]string) []Entry {
+	return describe(Group, DynamicGroup, broker, overrides)
+}
+
+func describe(kind Kind, own Source, broker BrokerConfig, overrides map[string]string) []Entry {
+	defs := All(kind)
 	entries := make([]Entry, len(defs))
 	for i, d := range defs {
 		e := Entry{Definition: d, Synonyms: broker.chain(d)}
 		o := broker.Governing(d)
 		if text, ok := overrides[d.Name]; ok {
 			if v, err := Parse(d, text); err == nil {
-				o = Origin{d.Name, Format(v), DynamicTopic}
+				o = Origin{d.Name, Format(v), own}
 				e.Synonyms = append([]Origin{o}, e.Synonyms...)
 			}
 		}

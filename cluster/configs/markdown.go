@@ -27,6 +27,10 @@ Flags, environment and file also take sizes and durations with units: ` + "`1GiB
 	for _, group := range groupOrder {
 		writeGroup(&b, Topic, group)
 	}
+	b.WriteString("\n## Groups\n\nEach can be set for a consumer group (resource type GROUP), and its default through the broker configs that the table names.\n")
+	for _, group := range groupOrder {
+		writeGroup(&b, Group, group)
+	}
 	b.WriteString("\n## Brokers\n\nThe update mode says when a config can change: read-only ones at a restart, the others at run time, for one node or for all. " +
 		"Configs marked * are Fanfold's own.\n")
 	for _, group := range groupOrder {

@@ -34,18 +34,39 @@ type Settings struct {
 	MaxTopics                int64
 	MaxPartitions            int64
 
+	GroupMinSessionTimeoutMillis         int32
+	GroupMaxSessionTimeoutMillis         int32
+	GroupInitialRebalanceDelayMillis     int32
+	GroupMaxSize                         int32
+	GroupMaxGroups                       int32
+	GroupConsumerSessionTimeoutMillis    int32
+	GroupConsumerHeartbeatIntervalMillis int32
+	GroupConsumerMaxSize                 int32
+	GroupConsumerAssignors               []string
+	GroupConsumerAssignmentMillis        int32
+	GroupConsumerMigrationPolicy         string
+	GroupConsumerRegexRefreshMillis      int32
+	OffsetMetadataMaxBytes               int32
+	OffsetsRetentionMinutes              int32
+	OffsetsRetentionCheckIntervalMillis  int64
+	OffsetsTopicPartitions               int32
+	OffsetsTopicReplicationFactor        int16
+	OffsetsTopicSegmentBytes             int32
+
 	RetentionCheckIntervalMillis int64
 	ScrubDays                    int32 // 0: never
+	Cleaner                      CleanerSettings
 }
 
 // EffectiveBroker computes a node's settings. The error joins one for each
 // layer with a config that is unknown or whose value is not taken; such a value
 // counts as not set.
 func EffectiveBroker(b BrokerConfig) (Settings, error) {
-	v := make(values, len(nodeDefinitions))
-	for i := range nodeDefinitions {
-		d := &nodeDefinitions[i]
-		v[d.Name] = b.governingValue(brokerByName[d.Name])
+	v := make(values, len(nodeDefinitions)+len(coordinatorDefinitions)+len(cleanerDefinitions))
+	for _, table := range [][]Definition{nodeDefinitions, coordinatorDefinitions, cleanerDefinitions} {
+		for i := range table {
+			v[table[i].Name] = b.governingValue(brokerByName[table[i].Name])
+		}
 	}
 	s := v.settings()
 	if len(s.AdvertisedListeners) == 0 {
@@ -83,8 +104,28 @@ func (v values) settings() Settings {
 		MaxTopics:                get[int64](v, "max.topics"),
 		MaxPartitions:            get[int64](v, "max.partitions"),
 
+		GroupMinSessionTimeoutMillis:         get[int32](v, "group.min.session.timeout.ms"),
+		GroupMaxSessionTimeoutMillis:         get[int32](v, "group.max.session.timeout.ms"),
+		GroupInitialRebalanceDelayMillis:     get[int32](v, "group.initial.rebalance.delay.ms"),
+		GroupMaxSize:                         get[int32](v, "group.max.size"),
+		GroupMaxGroups:                       get[int32](v, "group.max.groups"),
+		GroupConsumerSessionTimeoutMillis:    get[int32](v, "group.consumer.session.timeout.ms"),
+		GroupConsumerHeartbeatIntervalMillis: get[int32](v, "group.consumer.heartbeat.interval.ms"),
+		GroupConsumerMaxSize:                 get[int32](v, "group.consumer.max.size"),
+		GroupConsumerAssignors:               get[[]string](v, "group.consumer.assignors"),
+		GroupConsumerAssignmentMillis:        get[int32](v, "group.consumer.assignment.interval.ms"),
+		GroupConsumerMigrationPolicy:         get[string](v, "group.consumer.migration.policy"),
+		GroupConsumerRegexRefreshMillis:      get[int32](v, "group.consumer.regex.refresh.interval.ms"),
+		OffsetMetadataMaxBytes:               get[int32](v, "offset.metadata.max.bytes"),
+		OffsetsRetentionMinutes:              get[int32](v, "offsets.retention.minutes"),
+		OffsetsRetentionCheckIntervalMillis:  get[int64](v, "offsets.retention.check.interval.ms"),
+		OffsetsTopicPartitions:               get[int32](v, "offsets.topic.num.partitions"),
+		OffsetsTopicReplicationFactor:        get[int16](v, "offsets.topic.replication.factor"),
+		OffsetsTopicSegmentBytes:             get[int32](v, "offsets.topic.segment.bytes"),
+
 		RetentionCheckIntervalMillis: get[int64](v, "log.retention.check.interval.ms"),
 		ScrubDays:                    get[int32](v, "log.scrub.days"),
+		Cleaner:                      v.cleanerSettings(),
 	}
 }
 

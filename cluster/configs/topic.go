@@ -47,6 +47,7 @@ var compressions = map[string]Compression{
 // of the table; milliseconds and bytes are −1 for "no limit" where it says so.
 type TopicConfig struct {
 	CleanupDelete          bool // cleanup.policy holds delete
+	CleanupCompact         bool // cleanup.policy holds compact
 	RetentionMillis        int64
 	RetentionBytes         int64
 	DeleteRetentionMillis  int64
@@ -126,6 +127,7 @@ func get[T any](v values, name string) T {
 func (v values) topicConfig() TopicConfig {
 	return TopicConfig{
 		CleanupDelete:          slices.Contains(get[[]string](v, "cleanup.policy"), "delete"),
+		CleanupCompact:         slices.Contains(get[[]string](v, "cleanup.policy"), "compact"),
 		RetentionMillis:        get[int64](v, "retention.ms"),
 		RetentionBytes:         get[int64](v, "retention.bytes"),
 		DeleteRetentionMillis:  get[int64](v, "delete.retention.ms"),

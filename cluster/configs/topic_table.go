@@ -14,10 +14,11 @@ const (
 	groupTopics      = "Topics"
 	groupClients     = "Clients and limits"
 	groupUpkeep      = "Upkeep"
+	groupGroups      = "Consumer groups"
 )
 
 var groupOrder = []string{
-	groupNode, groupClients, groupTopics, groupCleaning, groupSegments, groupDurability,
+	groupNode, groupClients, groupTopics, groupGroups, groupCleaning, groupSegments, groupDurability,
 	groupBatches, groupCompression, groupUpkeep, groupTiering,
 }
 
@@ -31,9 +32,10 @@ func num(n int64) string { return strconv.FormatInt(n, 10) }
 // topicDefinitions are Kafka's topic configs with Kafka's defaults but for
 // flush.messages.
 var topicDefinitions = []Definition{
-	{Name: "cleanup.policy", Type: List, Default: "delete", Valid: deletePolicy, Group: groupCleaning,
+	{Name: "cleanup.policy", Type: List, Default: "delete", Valid: cleanupPolicy, Group: groupCleaning,
 		Synonyms: []string{"log.cleanup.policy"},
-		Doc:      "What happens to old records: delete removes whole segments once they are beyond retention.ms or retention.bytes."},
+		Doc: "What happens to old records: delete removes whole segments once they are beyond retention.ms or retention.bytes; " +
+			"compact keeps the newest record of each key; both may be given."},
 	{Name: "retention.ms", Type: Long, Unit: Milliseconds, Default: num(7 * day), Group: groupCleaning,
 		Valid:    atLeastOrNone(0, "no limit"),
 		Synonyms: []string{"log.retention.ms", "log.retention.minutes", "log.retention.hours"},
@@ -44,16 +46,16 @@ var topicDefinitions = []Definition{
 		Doc:      "How large a partition may grow before its oldest segments go. It counts for each partition, not for the topic."},
 	{Name: "delete.retention.ms", Type: Long, Unit: Milliseconds, Default: num(day), Valid: atLeast(0), Group: groupCleaning,
 		Synonyms: []string{"log.cleaner.delete.retention.ms"},
-		Doc:      "How long a compacted topic keeps the tombstones of deleted keys. It matters to compacted topics alone."},
+		Doc:      "How long a compacted topic keeps the tombstones of deleted keys, counted from when they were compacted: a reader that began before and takes less time sees every deletion. It matters to compacted topics alone."},
 	{Name: "min.compaction.lag.ms", Type: Long, Unit: Milliseconds, Default: "0", Valid: atLeast(0), Group: groupCleaning,
 		Synonyms: []string{"log.cleaner.min.compaction.lag.ms"},
 		Doc:      "How long a record stays untouched by compaction at least. It matters to compacted topics alone."},
 	{Name: "max.compaction.lag.ms", Type: Long, Unit: Milliseconds, Default: maxLong, Valid: atLeast(1), Group: groupCleaning,
 		Synonyms: []string{"log.cleaner.max.compaction.lag.ms"},
-		Doc:      "How long a record stays untouched by compaction at most. It matters to compacted topics alone."},
+		Doc:      "How long a record stays untouched by compaction at most: segments are sealed, and compacted whatever their dirty ratio, once a record is older. It matters to compacted topics alone."},
 	{Name: "min.cleanable.dirty.ratio", Type: Double, Default: "0.5", Valid: between(0, 1), Group: groupCleaning,
 		Synonyms: []string{"log.cleaner.min.cleanable.ratio"},
-		Doc:      "Which share of a log has to be uncompacted before compaction begins. It matters to compacted topics alone."},
+		Doc:      "Compaction begins where more than this share of a log was not compacted yet. It matters to compacted topics alone."},
 	{Name: "file.delete.delay.ms", Type: Long, Unit: Milliseconds, Default: "60000", Valid: atLeast(0), Group: groupCleaning,
 		Synonyms: []string{"log.segment.delete.delay.ms"},
 		Doc:      "How long a removed segment's file stays on disk, so that fetches under way can end."},

@@ -88,6 +88,28 @@ func oneOf(allowed ...string) Validator {
 	}
 }
 
+// listOf allows lists of the texts named, each once at most, that are not empty.
+func listOf(allowed ...string) Validator {
+	return Validator{
+		Text: "a list of " + strings.Join(allowed, ", "),
+		Check: func(v any) error {
+			items := v.([]string)
+			for i, item := range items {
+				if !slices.Contains(allowed, item) {
+					return fmt.Errorf("%q is not one of %s", clip(item), strings.Join(allowed, ", "))
+				}
+				if slices.Contains(items[:i], item) {
+					return fmt.Errorf("it names %s twice", item)
+				}
+			}
+			if len(items) == 0 {
+				return fmt.Errorf("it is empty")
+			}
+			return nil
+		},
+	}
+}
+
 // only allows one value, given as the config's text, and tells why.
 func only(allowed, reason string) Validator {
 	shown := allowed
@@ -116,15 +138,13 @@ var gzipLevel = Validator{
 	},
 }
 
-// deletePolicy allows what log cleaning there is.
-var deletePolicy = Validator{
-	Text: "only delete: compaction is not built yet",
+// cleanupPolicy allows deletion, compaction, or both.
+var cleanupPolicy = Validator{
+	Text: "delete, compact, or both",
 	Check: func(v any) error {
 		for _, item := range v.([]string) {
 			switch item {
-			case "delete":
-			case "compact":
-				return fmt.Errorf("compaction is not built yet: Fanfold supports delete only so far")
+			case "delete", "compact":
 			default:
 				return fmt.Errorf("%q is not one of delete, compact", clip(item))
 			}

@@ -25,6 +25,13 @@
 //     that record, journal entries behind them would move to other indexes.
 //   - DropBefore: write and sync the journal's first record; rename the files,
 //     oldest first; sync the directory; remove the files later.
+//   - Settle: write and sync the journal's settle record. The entries before it
+//     are given up; the segments before it stay, to be read by offset.
+//   - Replace (compaction): write the files of a new generation; sync them and
+//     the directory; write and sync the journal's replace record, which is the
+//     moment that counts; rename the old files; remove them later. A file of a
+//     generation that the journal does not know is not part of the log, and
+//     neither is one that stands where a compacted segment is.
 //   - The journal is written anew, where most of it is dead, as a temporary
 //     file that is synced, renamed and made durable with its directory.
 //   - The mark says what was durable when it was written. It is lowered before
@@ -33,7 +40,30 @@
 //     since an entry that came back after a power loss would be believed.
 //
 // The index of a batch is that of its segment's first entry, plus the batches
-// before it in the segment, plus the journal entries between.
+// before it in the segment, plus the journal entries between. Batches of settled
+// segments have none: compaction leaves holes there.
+//
+// # Compaction
+//
+// [Log.Compact] makes one pass over the settled segments: it gathers the newest
+// offset of each key of what is dirty (from the offset that the last pass came
+// to) in a map of bounded size, and then rewrites the segments from the first on
+// without the records that the map knows a newer one for. Where the map is full
+// the pass ends earlier, and the next one goes on from there. Why nothing is
+// lost or comes back:
+//
+//   - A record goes only if a newer one with its key was read, whole and with
+//     its CRC, from a settled segment; both are committed and durable.
+//   - A tombstone goes only once its batch has a delete horizon that is over
+//     (KIP-534). It gets one in a pass that compared it, or behind what that
+//     pass compared, so that it goes in a pass, in order, after the groups with
+//     the older records of its key.
+//   - What cannot be decoded, control batches and batches of transactions stay
+//     as they are, and their keys are in no map.
+//   - Each group's replacement is one record of the journal: before it the old
+//     files are the log, after it the new ones.
+//   - The offset that passes came to is written when the last group is replaced;
+//     a pass that was interrupted is made again, from the old one.
 //
 // # Recovery
 //
@@ -44,8 +74,9 @@
 //     the header of a journal written anew, says was synced; below that it is
 //     damage. What is read is made durable before it is acted on.
 //  4. Finish a truncation that was begun and not done.
-//  5. Remove segments below the log's start, and empty ones that the journal
-//     does not know. Unknown ones with data, and missing ones, are damage.
+//  5. Remove segments below the log's start, empty ones that the journal does
+//     not know, and what compactions left. Unknown ones with data, and missing
+//     ones, are damage.
 //  6. Open the sealed segments: the last entry of the index tells where they
 //     end; where it does not prove good the index is built anew from the
 //     batches' headers, and whatever is wrong with these is damage.
@@ -72,10 +103,11 @@
 //
 // # Concurrency
 //
-// One writer at a time appends, truncates and drops; Sync may be called beside
-// it and serves all who wait with one sync. Readers wait for neither: they hold
+// One writer at a time appends, truncates, drops, settles and replaces; Sync may
+// be called beside it and serves all who wait with one sync. Compaction reads
+// and writes beside them all, and is the writer for no longer than a roll takes. Readers wait for neither: they hold
 // a mutex for as long as it takes to copy a few words, and a reference to the
 // segment that they read, which keeps its file open. The package starts no
 // goroutines but the timers that remove dropped files; Close and Abort stop
-// them and wait for one that runs.
+// them, and a compaction, and wait for what runs.
 package log

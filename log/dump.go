@@ -48,25 +48,31 @@ type MarkItem struct {
 
 // JournalItem is a record of the journal.
 type JournalItem struct {
-	Type   string `json:"type"` // entry, roll, first, truncate-begin, truncate-done, term
+	Type   string `json:"type"` // entry, roll, first, truncate-begin, truncate-done, term, settle, replace, cleaned
 	Kind   Kind   `json:"kind,omitempty"`
 	Index  uint64 `json:"index"`
 	Term   uint64 `json:"term"`
 	Offset int64  `json:"offset"`
 	Data   []byte `json:"data,omitempty"`
+
+	// Of replace: what the segments up to EndOffset became.
+	Generation uint64 `json:"generation,omitempty"`
+	EndOffset  int64  `json:"endOffset,omitempty"`
 }
 
 // SegmentItem begins a segment.
 type SegmentItem struct {
 	BaseOffset int64  `json:"baseOffset"`
 	FirstIndex uint64 `json:"firstIndex"`
+	Generation uint64 `json:"generation,omitempty"` // of a compacted one
 	Bytes      int64  `json:"bytes"`
 	Active     bool   `json:"active"`
+	Settled    bool   `json:"settled,omitempty"` // its batches have no index
 }
 
 // BatchItem is a record batch.
 type BatchItem struct {
-	Index         uint64 `json:"index"`
+	Index         uint64 `json:"index,omitempty"` // 0 in a settled segment
 	BaseOffset    int64  `json:"baseOffset"`
 	LastOffset    int64  `json:"lastOffset"`
 	LeaderEpoch   int32  `json:"leaderEpoch"`
@@ -128,15 +134,20 @@ func Dump(ctx context.Context, fsys vfs.FS, dir string, opts DumpOptions, emit f
 		return nil, fmt.Errorf("inspect log %s: %w", dir, err)
 	}
 	if in.state != nil {
-		in.report.First, in.report.StartOffset = in.state.first().firstIndex, in.state.first().base
+		in.report.First, in.report.StartOffset = in.state.firstEntries().firstIndex, in.state.first().base
 	}
 	return in.report, nil
 }
 
 func journalItem(file string, pos int64, r *journalRecord) Item {
-	return Item{File: file, Pos: pos, Journal: &JournalItem{
-		Type: r.typ.String(), Kind: r.kind, Index: r.index, Term: r.term, Offset: r.offset, Data: r.data,
-	}}
+	j := &JournalItem{Type: r.typ.String(), Kind: r.kind, Index: r.index, Term: r.term, Offset: r.offset}
+	if r.typ == recordReplace {
+		rep := parseReplacement(r.data)
+		j.Generation, j.EndOffset = rep.gen, rep.end
+	} else {
+		j.Data = r.data
+	}
+	return Item{File: file, Pos: pos, Journal: j}
 }
 
 func batchItem(file string, pos int64, index uint64, h *record.Header) Item {
@@ -193,11 +204,20 @@ func (it Item) String() string {
 		if j.Kind != KindBatch {
 			fmt.Fprintf(&b, ", kind %d, %d bytes %q", j.Kind, len(j.Data), j.Data)
 		}
+		if j.Generation > 0 {
+			fmt.Fprintf(&b, ", up to offset %d, generation %d", j.EndOffset, j.Generation)
+		}
 	case it.Segment != nil:
 		s := it.Segment
 		fmt.Fprintf(&b, "segment: offset %d, first index %d, %d bytes", s.BaseOffset, s.FirstIndex, s.Bytes)
 		if s.Active {
 			b.WriteString(", active")
+		}
+		if s.Settled {
+			b.WriteString(", settled")
+		}
+		if s.Generation > 0 {
+			fmt.Fprintf(&b, ", compacted as generation %d", s.Generation)
 		}
 	case it.Batch != nil:
 		it.Batch.describe(&b)
@@ -222,8 +242,12 @@ func (it Item) String() string {
 }
 
 func (t *BatchItem) describe(b *strings.Builder) {
-	fmt.Fprintf(b, "batch: offsets %d to %d, index %d, epoch %d, %d records, %d bytes, %s, %s %d to %d, CRC %08x",
-		t.BaseOffset, t.LastOffset, t.Index, t.LeaderEpoch, t.Records, t.Bytes, t.Codec, t.TimestampType, t.BaseTimestamp, t.MaxTimestamp, t.CRC)
+	fmt.Fprintf(b, "batch: offsets %d to %d, ", t.BaseOffset, t.LastOffset)
+	if t.Index > 0 {
+		fmt.Fprintf(b, "index %d, ", t.Index)
+	}
+	fmt.Fprintf(b, "epoch %d, %d records, %d bytes, %s, %s %d to %d, CRC %08x",
+		t.LeaderEpoch, t.Records, t.Bytes, t.Codec, t.TimestampType, t.BaseTimestamp, t.MaxTimestamp, t.CRC)
 	if t.ProducerID >= 0 {
 		fmt.Fprintf(b, ", producer %d epoch %d sequence %d", t.ProducerID, t.ProducerEpoch, t.BaseSequence)
 	}

@@ -64,7 +64,7 @@ func (l *Log) entry(index uint64) (EntryInfo, uint64, error) {
 		l.mu.Unlock()
 		return EntryInfo{}, cuts, ErrClosed
 	}
-	if index < l.mu.segs[0].firstIndex || index > l.mu.end.index {
+	if index < l.mu.state.firstEntries().firstIndex || index > l.mu.end.index {
 		l.mu.Unlock()
 		return EntryInfo{}, cuts, ErrNotFound
 	}
@@ -103,7 +103,7 @@ func (f *finder) entry(state *journalState, from place, known bool, index uint64
 			from.index = f.seg.firstIndex + uint64(e.index) - 1
 		}
 	}
-	m := mergeFrom(state, point{offset: from.offset, index: from.index, term: state.termAt(from.index)})
+	m := mergeFrom(state, point{base: f.seg.base, offset: from.offset, index: from.index, term: state.termAt(from.index)})
 	r := newBatchReader(f.seg.file, from.pos, f.size, f.window())
 	for {
 		err := m.passEntries(index)
@@ -162,7 +162,7 @@ func (l *Log) journalEntry(j *journalFile, m *entryMeta) (EntryInfo, error) {
 }
 
 // BatchRange is the range of the batch that Entry described. ErrNotFound says
-// that its segment was dropped since.
+// that its segment was dropped or settled since.
 func (l *Log) BatchRange(e EntryInfo) (Range, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -170,7 +170,7 @@ func (l *Log) BatchRange(e EntryInfo) (Range, error) {
 		return Range{}, ErrClosed
 	}
 	seg := l.mu.segs[l.segmentFor(e.Segment)]
-	if e.Kind != KindBatch || seg.base != e.Segment || e.Position+int64(e.Bytes) > seg.size {
+	if e.Kind != KindBatch || e.Index < l.mu.state.firstEntries().firstIndex || seg.base != e.Segment || e.Position+int64(e.Bytes) > seg.size {
 		return Range{}, ErrNotFound
 	}
 	seg.acquire()

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/fanfold/fanfold/internal/vfs"
+	"github.com/fanfold/fanfold/protocol/record"
 )
 
 // seedFiles are the files of a log with one segment.
@@ -85,6 +86,7 @@ func FuzzRecovery(f *testing.F) {
 				t.Fatal(err)
 			}
 		}
+		fuzzCompact(t, l, report.OK())
 		must(t, l.Close())
 		l, err = Open(context.Background(), testDir, testConfig(mem))
 		must(t, err)
@@ -93,6 +95,26 @@ func FuzzRecovery(f *testing.F) {
 		}
 		must(t, l.Close())
 	})
+}
+
+// fuzzCompact compacts all of a log: what was sound before is so afterwards.
+func fuzzCompact(t *testing.T, l *Log, sound bool) {
+	must(t, l.Roll())
+	must(t, l.Settle(l.EndOffset()))
+	opts := CompactOptions{
+		UpTo: l.EndOffset(), MapBytes: 3 * mapSlotBytes, MaxDecompressedBytes: 1 << 20,
+		KeepProducer: func(h *record.Header) bool { return h.ProducerID%2 == 0 },
+	}
+	for range 5 {
+		_, err := l.Compact(context.Background(), opts)
+		var damage *CorruptionError
+		if errors.As(err, &damage) && sound || l.Failed() != nil {
+			t.Fatalf("a sound log: %v, %v", err, l.Failed())
+		}
+	}
+	if err := l.Scrub(context.Background(), nil); err != nil && sound {
+		t.Fatalf("a sound log is damaged by compaction: %v", err)
+	}
 }
 
 // FuzzJournal replays arbitrary records; what lives must come out of a journal
@@ -114,6 +136,19 @@ func FuzzJournal(f *testing.F) {
 		journalRecord{typ: recordTruncateBegin, index: 9, term: 2, offset: 70},
 		journalRecord{typ: recordTruncateDone, index: 9, term: 2, offset: 70},
 		journalRecord{typ: recordEntry, kind: 2, index: 9, term: 4, offset: 70},
+	))
+	starts := []segmentStart{{base: 0, firstIndex: 1}, {base: 30, firstIndex: 5, termBefore: 1}, {base: 70, firstIndex: 9, termBefore: 2}}
+	f.Add(encode(
+		journalRecord{typ: recordEntry, kind: 1, index: 1, term: 1, data: []byte("x")},
+		journalRecord{typ: recordRoll, index: 5, term: 1, offset: 30},
+		journalRecord{typ: recordTerm, index: 6, term: 2, offset: 40},
+		journalRecord{typ: recordRoll, index: 9, term: 2, offset: 70},
+		journalRecord{typ: recordSettle, index: 5, term: 1, offset: 30},
+		journalRecord{typ: recordSettle, index: 9, term: 2, offset: 70},
+		starts[0].replaceRecord(replacement{30, compacted{gen: 1, bytes: 200, sum: 7}}),
+		starts[0].replaceRecord(replacement{70, compacted{gen: 2, modified: 5, bytes: 100, sum: 9}}),
+		journalRecord{typ: recordCleaned, index: 9, term: 2, offset: 65},
+		journalRecord{typ: recordEntry, kind: 1, index: 12, term: 3, offset: 75},
 	))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		fixCRCs(b)
@@ -149,7 +184,7 @@ func FuzzJournal(f *testing.F) {
 		for i := range s2.entries {
 			s2.entries[i].pos = s.entries[i].pos
 		}
-		if !reflect.DeepEqual(s.segs, s2.segs) || len(s.entries) != len(s2.entries) || len(s.terms) != len(s2.terms) ||
+		if s.settled != s2.settled || s.cleaned != s2.cleaned || !reflect.DeepEqual(s.segs, s2.segs) || len(s.entries) != len(s2.entries) || len(s.terms) != len(s2.terms) ||
 			len(s.entries) > 0 && !reflect.DeepEqual(s.entries, s2.entries) || len(s.terms) > 0 && !reflect.DeepEqual(s.terms, s2.terms) {
 			t.Fatalf("before %+v\nafter %+v", s, s2)
 		}

@@ -59,18 +59,61 @@ const (
 	// recordTerm says that the batch of that index at that offset is the first
 	// of its term, where no entry of the journal says so.
 	recordTerm
+	// recordSettle moves the log's first entry to the start of a segment; the
+	// segments before it stay, without indexes.
+	recordSettle
+	// recordReplace says that the settled segment that starts here is, up to an
+	// end offset, the one of another generation. Payload: replacement.
+	recordReplace
+	// recordCleaned says up to which offset the log is compacted.
+	recordCleaned
+
+	lastRecordType = recordCleaned
 )
 
 var recordNames = [...]string{
 	recordEntry: "entry", recordRoll: "roll", recordFirst: "first", recordTruncateBegin: "truncate-begin",
-	recordTruncateDone: "truncate-done", recordTerm: "term",
+	recordTruncateDone: "truncate-done", recordTerm: "term", recordSettle: "settle", recordReplace: "replace",
+	recordCleaned: "cleaned",
 }
 
 func (t recordType) String() string {
-	if t < recordEntry || t > recordTerm {
+	if t < recordEntry || t > lastRecordType {
 		return fmt.Sprintf("type %d", uint8(t))
 	}
 	return recordNames[t]
+}
+
+// payloadBytes is the length of the payload of a record that is no entry.
+func (t recordType) payloadBytes() int {
+	if t == recordReplace {
+		return replacementBytes
+	}
+	return 0
+}
+
+// replacement is the payload of a replace record.
+type replacement struct {
+	end int64 // offset at which the next segment starts
+	compacted
+}
+
+const replacementBytes = 36
+
+func (r replacement) encode() []byte {
+	be := binary.BigEndian
+	b := be.AppendUint64(make([]byte, 0, replacementBytes), r.gen)
+	b = be.AppendUint64(b, uint64(r.end))
+	b = be.AppendUint64(b, uint64(r.modified))
+	b = be.AppendUint64(b, uint64(r.bytes))
+	return be.AppendUint32(b, r.sum)
+}
+
+func parseReplacement(b []byte) replacement {
+	be := binary.BigEndian
+	return replacement{end: int64(be.Uint64(b[8:])), compacted: compacted{
+		gen: be.Uint64(b), modified: int64(be.Uint64(b[16:])), bytes: int64(be.Uint64(b[24:])), sum: be.Uint32(b[32:]),
+	}}
 }
 
 // journalRecord is one record of the journal.
@@ -117,12 +160,12 @@ func parseRecord(b []byte) (journalRecord, error) {
 		offset: int64(be.Uint64(b[28:])), data: b[recordFixedBytes:],
 	}
 	switch {
-	case r.typ < recordEntry || r.typ > recordTerm:
+	case r.typ < recordEntry || r.typ > lastRecordType:
 		return r, violation("journal record of unknown %v", r.typ)
 	case (r.typ == recordEntry) != (r.kind != KindBatch) || r.kind > maxKind:
 		return r, violation("journal record %v of kind %d", r.typ, r.kind)
-	case r.typ != recordEntry && len(r.data) > 0:
-		return r, violation("journal record %v with a payload", r.typ)
+	case r.typ != recordEntry && len(r.data) != r.typ.payloadBytes():
+		return r, violation("journal record %v with a payload of %d bytes", r.typ, len(r.data))
 	case r.index == 0 || r.index > math.MaxInt64 || r.offset < 0 || r.term > math.MaxInt64:
 		return r, violation("journal record %v: index %d, term %d, offset %d", r.typ, r.index, r.term, r.offset)
 	}

@@ -33,6 +33,14 @@ type termMeta struct {
 type journalState struct {
 	header journalHeader
 	segs   []segmentStart // at least one, in order
+
+	// settled is how many of segs lie before the log's first entry: their
+	// batches are read by offset alone. At least one segment is not.
+	settled int
+
+	// cleaned is the offset below which the log is compacted; 0 where it is not.
+	cleaned int64
+
 	// entries and terms are appended to in place: readers hold prefixes.
 	entries []entryMeta
 	terms   []termMeta
@@ -48,7 +56,11 @@ func newJournalState(h journalHeader) *journalState {
 	return &journalState{header: h, segs: []segmentStart{h.first}, floor: h.first.base}
 }
 
+// first is where the log's offsets begin.
 func (s *journalState) first() segmentStart { return s.segs[0] }
+
+// firstEntries is the segment in which the log's entries begin.
+func (s *journalState) firstEntries() segmentStart { return s.segs[s.settled] }
 
 // lastTerm is the newest term that the journal knows of.
 func (s *journalState) lastTerm() uint64 {
@@ -93,6 +105,12 @@ func (s *journalState) apply(r *journalRecord, pos int64) error {
 		return s.applyFirst(r)
 	case recordTruncateBegin:
 		return s.applyTruncate(r)
+	case recordSettle:
+		return s.applySettle(r)
+	case recordReplace:
+		return s.applyReplace(r)
+	case recordCleaned:
+		return s.applyCleaned(r)
 	default:
 		if b := s.begun; b == nil || b.index != r.index || b.offset != r.offset {
 			return violation("end of a truncation from entry %d at offset %d that did not begin", r.index, r.offset)
@@ -184,19 +202,30 @@ func (s *journalState) addRoll(r *journalRecord) {
 }
 
 func (s *journalState) applyFirst(r *journalRecord) error {
-	for i, seg := range s.segs {
-		if seg == (segmentStart{base: r.offset, firstIndex: r.index, termBefore: r.term}) {
-			s.dropSegments(i)
-			return nil
-		}
+	i := s.startingAt(r)
+	if i < 0 {
+		return violation("log start at offset %d, entry %d is no segment's start", r.offset, r.index)
 	}
-	return violation("log start at offset %d, entry %d is no segment's start", r.offset, r.index)
+	s.dropSegments(i)
+	return nil
+}
+
+// startingAt is the number of the segment that starts where r says, −1 if there
+// is none.
+func (s *journalState) startingAt(r *journalRecord) int {
+	i := sort.Search(len(s.segs), func(i int) bool { return s.segs[i].base >= r.offset })
+	if i < len(s.segs) && s.segs[i].startsAt(r.offset, r.index, r.term) {
+		return i
+	}
+	return -1
 }
 
 // dropSegments forgets the first n segments and all that stands before the
 // next one. Slices are replaced, not changed.
 func (s *journalState) dropSegments(n int) {
 	s.segs = append([]segmentStart(nil), s.segs[n:]...)
+	s.settled = max(0, s.settled-n)
+	s.setCleaned(s.cleaned)
 	first := s.segs[0].firstIndex
 	s.entries = append([]entryMeta(nil), s.entries[s.entryFrom(first):]...)
 	i := sort.Search(len(s.terms), func(i int) bool { return s.terms[i].Index >= first })
@@ -204,7 +233,7 @@ func (s *journalState) dropSegments(n int) {
 }
 
 func (s *journalState) applyTruncate(r *journalRecord) error {
-	if r.index < s.segs[0].firstIndex || r.offset < s.segs[0].base {
+	if first := s.firstEntries(); r.index < first.firstIndex || r.offset < first.base {
 		return violation("truncation from entry %d at offset %d reaches below the log's start", r.index, r.offset)
 	}
 	s.cut(r.index, r.offset)
@@ -221,7 +250,7 @@ func (s *journalState) applyTruncate(r *journalRecord) error {
 // offset. Slices are replaced, not changed.
 func (s *journalState) cut(from uint64, offset int64) {
 	keep := len(s.segs)
-	for keep > 1 && s.segs[keep-1].firstIndex >= from {
+	for keep > s.settled+1 && s.segs[keep-1].firstIndex >= from {
 		keep--
 	}
 	s.segs = append([]segmentStart(nil), s.segs[:keep]...)
@@ -242,12 +271,12 @@ func (s *journalState) liveBytes() int64 {
 			n += recordFixedBytes
 		}
 	}
-	return n
+	return n + s.compactionBytes()
 }
 
 // live yields what lives as records in the order in which they were written:
-// by index, and at one index the roll, the start of a term, the entry. Entries
-// come with their place instead of their data.
+// by index, and at one index the roll, the start of a term, the entry; last what
+// compaction did. Entries come with their place instead of their data.
 func (s *journalState) live(yield func(r journalRecord, entry *entryMeta) bool) {
 	e, t := 0, 0
 	for i := range s.segs {
@@ -281,4 +310,5 @@ func (s *journalState) live(yield func(r journalRecord, entry *entryMeta) bool) 
 			break
 		}
 	}
+	s.liveCompaction(yield)
 }

@@ -146,7 +146,7 @@ func (c Config) withDefaults() Config {
 }
 
 // Log is the log of one partition replica. All methods may be called from any
-// goroutine; Append*, Truncate, DropBefore and Roll wait for each other.
+// goroutine; Append*, Truncate, DropBefore, Settle and Roll wait for each other.
 //
 // Lock order: writeMu, syncMu, markMu, mu.
 type Log struct {
@@ -169,14 +169,15 @@ type Log struct {
 	markMu sync.Mutex
 	mark   markWriter
 
-	deletions deletions
+	deletions  deletions
+	compaction compactionSlot
 
 	// mu guards what readers see. It is never held during I/O.
 	mu struct {
 		sync.Mutex
 		limits  Limits
 		state   *journalState // its floor and begun are the writer's
-		segs    []*segment    // parallel to state.segs; replaced, not changed
+		segs    []*segment    // parallel to state.segs; the first state.settled have no entries; replaced, not changed
 		end     point         // of what is written
 		durable point
 
@@ -188,7 +189,7 @@ type Log struct {
 		recent  recentPlaces
 		cursors cursors
 		rolls   uint64
-		cuts    uint64 // truncations so far: a reader that saw another number may have read what is gone
+		cuts    uint64 // truncations and replacements so far: a reader that saw another number may have read what is gone
 		failed  error
 		closed  bool
 	}
@@ -218,11 +219,11 @@ func (l *Log) SetLimits(limits Limits) {
 }
 
 // First is the index of the log's first entry, or of the one to come where the
-// log is empty.
+// log is empty. Batches before it may still be read by offset (Settle).
 func (l *Log) First() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.mu.segs[0].firstIndex
+	return l.mu.state.firstEntries().firstIndex
 }
 
 // Last is index and term of the log's last entry. Of an empty log they are
@@ -279,22 +280,26 @@ func (l *Log) Size() int64 {
 func (l *Log) TermStarts() (before uint64, starts []TermStart) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	starts = make([]TermStart, len(l.mu.state.terms))
-	for i, t := range l.mu.state.terms {
-		starts[i] = t.TermStart
+	first := l.mu.state.firstEntries()
+	for _, t := range l.mu.state.terms {
+		if t.Index >= first.firstIndex {
+			starts = append(starts, t.TermStart)
+		}
 	}
-	return l.mu.segs[0].termBefore, starts
+	return first.termBefore, starts
 }
 
 // SegmentInfo describes a segment.
 type SegmentInfo struct {
 	BaseOffset     int64
 	EndOffset      int64
-	FirstIndex     uint64 // its entries have this index or a higher one
+	FirstIndex     uint64 // its entries, where it has any, have this index or a higher one
 	Bytes          int64
 	FirstTimestamp int64 // of its first batch, milliseconds, −1: none
 	MaxTimestamp   int64 // milliseconds, −1: none
 	Active         bool  // appended to
+	Settled        bool  // without entries: its batches are read by offset alone
+	Generation     uint64
 	Modified       time.Time
 }
 
@@ -307,6 +312,7 @@ func (l *Log) Segments() []SegmentInfo {
 		infos[i] = SegmentInfo{
 			BaseOffset: s.base, EndOffset: s.endOffset, FirstIndex: s.firstIndex, Bytes: s.size,
 			FirstTimestamp: s.firstTime, MaxTimestamp: s.maxTime, Active: i == len(l.mu.segs)-1, Modified: s.modified,
+			Settled: i < l.mu.state.settled, Generation: s.gen,
 		}
 	}
 	return infos
@@ -352,6 +358,7 @@ func (l *Log) active() *segment { return l.mu.segs[len(l.mu.segs)-1] }
 // Ranges stay readable until they are released. Of a failed log it returns the
 // failure and writes nothing.
 func (l *Log) Close() error {
+	l.StopCompaction()
 	l.writeMu.Lock()
 	defer l.writeMu.Unlock()
 	l.syncMu.Lock()
@@ -393,6 +400,7 @@ func (l *Log) stopCleanly() error {
 // Abort closes the files and writes nothing: for failed replicas, and for
 // tests of what a crash leaves.
 func (l *Log) Abort() error {
+	l.StopCompaction()
 	l.writeMu.Lock()
 	defer l.writeMu.Unlock()
 	l.syncMu.Lock()

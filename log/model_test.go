@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/fanfold/fanfold/internal/vfs"
 	"github.com/fanfold/fanfold/protocol/record"
@@ -75,6 +74,12 @@ type world struct {
 	// What the operation that a crash may interrupt wants to do.
 	truncating uint64
 	dropping   bool
+
+	keyed *keyedModel // of a compacted log; nil otherwise
+	clock int64       // milliseconds
+
+	// harmless says that it was a compaction that failed, and only that.
+	harmless bool
 }
 
 var errCrash = errors.New("power is gone")
@@ -85,10 +90,9 @@ func newWorld(t testing.TB, seed uint64) *world {
 	if w.rng.IntN(2) == 0 {
 		sector = 64
 	}
-	now := time.UnixMilli(1_700_000_000_000)
-	w.mem = vfs.NewMem(vfs.MemOptions{SectorBytes: sector, Seed: seed, Now: func() time.Time { return now }})
+	w.mem = vfs.NewMem(vfs.MemOptions{SectorBytes: sector, Seed: seed, Now: w.now})
 	w.m.first = 1
-	w.cfg = Config{Now: func() time.Time { return now }, Limits: w.limits(), journalSlack: 150, indexFlush: 32 << w.rng.IntN(4)}
+	w.cfg = Config{Now: w.now, Limits: w.limits(), journalSlack: 150, indexFlush: 32 << w.rng.IntN(4)}
 	if testing.Verbose() {
 		w.cfg.Logger = slog.New(slog.NewTextHandler(&w.text, nil))
 	}
@@ -247,6 +251,10 @@ func (w *world) compare() {
 	}
 	if _, err := w.l.Entry(w.m.first - 1); err != ErrNotFound {
 		w.fatal("entry before the start: %v", err)
+	}
+	if w.keyed != nil {
+		w.compareKeyed()
+		return
 	}
 	for range 3 {
 		w.compareRead()
@@ -424,7 +432,11 @@ func (w *world) append() {
 		if w.rng.IntN(4) == 0 {
 			e.Kind, e.Data = Kind(1+w.rng.IntN(127)), make([]byte, w.rng.IntN(30))
 		} else {
-			e.Data, e.times = w.batch()
+			if w.keyed != nil {
+				e.Data, e.times = w.keyedBatch(offset)
+			} else {
+				e.Data, e.times = w.batch()
+			}
 			e.next += int64(len(e.times))
 		}
 		data := bytes.Clone(e.Data)
@@ -504,7 +516,12 @@ func (w *world) run(crashes int) {
 	for n := 0; n < crashes; {
 		w.arm()
 		for range 1 + w.rng.IntN(12) {
-			if w.step(); w.dead {
+			if w.keyed != nil {
+				w.stepKeyed()
+			} else {
+				w.step()
+			}
+			if w.dead {
 				break
 			}
 		}

@@ -149,8 +149,8 @@ func (l *Log) outdated(err error, cuts uint64) bool {
 	return l.mu.cuts != cuts
 }
 
-// Read finds the whole batches from the one that holds offset on, of one
-// segment, none of which reaches maxOffset, which is the start of a batch or
+// Read finds the whole batches from the one that holds offset on, or where
+// compaction left none from the first one behind it, of one segment, none of which reaches maxOffset, which is the start of a batch or
 // the log's end, and whose bytes are at most maxBytes; with minOne the first
 // one comes even if it is larger. It reads none of their records. Where there
 // is nothing the Range is empty. It returns ErrOffsetOutOfRange for an offset
@@ -166,19 +166,31 @@ func (l *Log) Read(offset, maxOffset int64, maxBytes int, minOne bool) (Range, e
 }
 
 func (l *Log) read(offset, maxOffset int64, maxBytes int, minOne bool) (Range, uint64, error) {
+	for {
+		r, next, cuts, err := l.readSegment(offset, maxOffset, maxBytes, minOne)
+		if err != nil || next <= offset {
+			return r, cuts, err
+		}
+		offset = next // there is nothing from offset on to the next segment
+	}
+}
+
+// readSegment is Read in the segment that holds offset. Where compaction left
+// nothing in it from there on, next is where the next segment starts.
+func (l *Log) readSegment(offset, maxOffset int64, maxBytes int, minOne bool) (r Range, next int64, cuts uint64, err error) {
 	l.mu.Lock()
 	if l.mu.closed {
 		l.mu.Unlock()
-		return Range{}, 0, ErrClosed
+		return Range{}, 0, 0, ErrClosed
 	}
 	if offset < l.mu.segs[0].base || offset > l.mu.end.offset {
 		l.mu.Unlock()
-		return Range{}, 0, ErrOffsetOutOfRange
+		return Range{}, 0, 0, ErrOffsetOutOfRange
 	}
 	limit := min(maxOffset, l.mu.end.offset)
 	if offset >= limit {
 		l.mu.Unlock()
-		return Range{}, 0, nil
+		return Range{}, 0, 0, nil
 	}
 	s := l.snap(l.segmentFor(offset))
 	f := finder{l: l, snapshot: s}
@@ -194,13 +206,16 @@ func (l *Log) read(offset, maxOffset int64, maxBytes int, minOne bool) (Range, u
 	}
 	l.mu.Unlock()
 
-	r, err := f.find(start, startKnown, end, endKnown, maxBytes, minOne)
+	r, err = f.find(start, startKnown, end, endKnown, maxBytes, minOne)
 	f.done()
+	if err == nil && r.n == 0 && s.seg.holes() && r.pos == s.size {
+		next = s.endOffset
+	}
 	if err != nil || r.n == 0 {
 		_ = s.seg.release()
-		return Range{}, s.cuts, err
+		return Range{}, next, s.cuts, err
 	}
-	return r, s.cuts, nil
+	return r, 0, s.cuts, nil
 }
 
 // finder finds places in one segment.
@@ -296,7 +311,17 @@ func (f *finder) search(ok probe) (place, bool) {
 	return place{base: f.seg.base, offset: f.seg.base + int64(e.offset), pos: int64(e.pos)}, true
 }
 
-// scan goes from a batch boundary on to the batch that holds offset, or to end.
+// follows says whether a batch at base may come next after one that ends at
+// offset.
+func (f *finder) follows(offset, base int64) error {
+	if base != offset && (base < offset || !f.seg.holes()) {
+		return violation("base offset %d, expected %d", base, offset)
+	}
+	return nil
+}
+
+// scan goes from a batch boundary on to the batch that holds offset, or the
+// first behind it, or to end.
 func (f *finder) scan(from place, offset, end int64) (place, error) {
 	if from.offset >= offset {
 		return from, nil
@@ -308,8 +333,8 @@ func (f *finder) scan(from place, offset, end int64) (place, error) {
 		if errors.Is(err, io.EOF) {
 			return at, nil
 		}
-		if err == nil && h.BaseOffset != at.offset {
-			err = violation("base offset %d, expected %d", h.BaseOffset, at.offset)
+		if err == nil {
+			err = f.follows(at.offset, h.BaseOffset)
 		}
 		if err != nil {
 			return at, corruptIf(err, f.seg.path, at.pos, at.offset)

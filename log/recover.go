@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/fanfold/fanfold/internal/vfs"
 )
@@ -249,7 +250,7 @@ func (r *recovery) create() error {
 	}
 	first := r.l.cfg.First
 	start := segmentStart{base: first.Offset, firstIndex: first.Index, termBefore: first.TermBefore}
-	if err := r.removeSegmentFiles(func(int64) bool { return true }); err != nil {
+	if err := r.removeSegmentFiles(func(segmentStart) bool { return true }); err != nil {
 		return err
 	}
 	seg, err := createSegment(r.fs, r.dir, start, r.l.cfg.Now())
@@ -271,16 +272,16 @@ func (r *recovery) create() error {
 	return nil
 }
 
-// removeSegmentFiles removes the files of the segments whose base offset which
-// picks, the newest first, and forgets their names.
-func (r *recovery) removeSegmentFiles(which func(base int64) bool) error {
+// removeSegmentFiles removes the files of the segments that which picks by base
+// offset and generation, the newest first, and forgets their names.
+func (r *recovery) removeSegmentFiles(which func(file segmentStart) bool) error {
 	var kept []string
 	for _, name := range slices.Backward(r.names) {
-		base, ok := parseName(name, logSuffix)
+		file, ok := parseName(name, logSuffix)
 		if !ok {
-			base, ok = parseName(name, indexSuffix)
+			file, ok = parseName(name, indexSuffix)
 		}
-		if !ok || !which(base) {
+		if !ok || !which(file) {
 			kept = append(kept, name)
 			continue
 		}
@@ -302,7 +303,7 @@ func (r *recovery) finishTruncation() error {
 	}
 	r.unclean = true
 	last := r.state.segs[len(r.state.segs)-1]
-	if err := r.removeSegmentFiles(func(base int64) bool { return base > last.base }); err != nil {
+	if err := r.removeSegmentFiles(func(file segmentStart) bool { return file.base > last.base }); err != nil {
 		return err
 	}
 	pos, err := r.cutSegment(last, begun.offset)
@@ -329,7 +330,7 @@ func (r *recovery) finishTruncation() error {
 // cutSegment cuts the segment at offset, durably, and removes its index, which
 // is then built anew.
 func (r *recovery) cutSegment(start segmentStart, offset int64) (int64, error) {
-	path := r.path(segmentName(start.base, logSuffix))
+	path := r.path(start.name(logSuffix))
 	f, err := r.fs.OpenReadWrite(path)
 	if err != nil {
 		return 0, r.missing(err, path)
@@ -376,19 +377,13 @@ func (r *recovery) missing(err error, path string) error {
 	return err
 }
 
-// removeDropped removes the segments below the log's start, and files of a
-// segment that was not begun in the journal: no batch was written into it.
+// removeDropped removes the segments below the log's start, what compactions
+// left, and files of a segment that was not begun in the journal: no batch was
+// written into it.
 func (r *recovery) removeDropped() error {
-	first := r.state.first().base
-	if err := r.removeSegmentFiles(func(base int64) bool { return base < first }); err != nil {
-		return err
-	}
-	known := func(base int64) bool {
-		return slices.ContainsFunc(r.state.segs, func(s segmentStart) bool { return s.base == base })
-	}
 	for _, name := range r.names {
-		base, ok := parseName(name, logSuffix)
-		if !ok || known(base) {
+		file, ok := parseName(name, logSuffix)
+		if !ok || r.state.knows(file) || r.state.isLeftOver(file) {
 			continue
 		}
 		info, err := r.fs.Stat(r.path(name))
@@ -399,12 +394,12 @@ func (r *recovery) removeDropped() error {
 			return r.damaged(name, "segment of %d bytes that the journal does not know", info.Size())
 		}
 	}
-	return r.removeSegmentFiles(func(base int64) bool { return !known(base) })
+	return r.removeSegmentFiles(func(file segmentStart) bool { return !r.state.knows(file) })
 }
 
 // openSegment opens the files of a segment; fresh says that its index is new.
 func (r *recovery) openSegment(start segmentStart) (seg *segment, fresh bool, err error) {
-	path := r.path(segmentName(start.base, logSuffix))
+	path := r.path(start.name(logSuffix))
 	f, err := r.fs.OpenReadWrite(path)
 	if err != nil {
 		return nil, false, r.missing(err, path)
@@ -420,7 +415,9 @@ func (r *recovery) openSegment(start segmentStart) (seg *segment, fresh bool, er
 	if err != nil {
 		return nil, false, err
 	}
-	seg.modified = info.ModTime()
+	if seg.modified = info.ModTime(); start.gen > 0 {
+		seg.modified = time.UnixMilli(start.modified)
+	}
 	seg.idx.file, err = r.fs.OpenReadWrite(indexPath(path))
 	if isNotExist(err) {
 		fresh, r.unclean = true, true

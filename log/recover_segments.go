@@ -21,6 +21,10 @@ func (r *recovery) openSealed() error {
 			return err
 		}
 		next := r.state.segs[i+1]
+		if start.gen > 0 && seg.size != start.bytes {
+			return &CorruptionError{File: seg.path, Pos: min(seg.size, start.bytes), Offset: -1, Cause: fmt.Errorf(
+				"the file has %d bytes, compaction wrote %d", seg.size, start.bytes)}
+		}
 		footer, ok, err := readFooter(seg, next)
 		if err != nil {
 			return err
@@ -88,17 +92,21 @@ func (r *recovery) rebuildSealed(seg *segment, next segmentStart) (indexEntry, e
 		if err != nil {
 			return indexEntry{}, corruptIf(err, seg.path, br.pos, m.offset)
 		}
-		at.index = m.index
+		at.index, at.offset = m.index, h.BaseOffset
 		if err := w.batch(&at, &h); err != nil {
 			return indexEntry{}, err
 		}
 		m.pass(&h)
 		br.skip(&h)
 	}
-	if m.offset != next.base || m.index != next.firstIndex-1 {
+	if m.holes && m.sum != m.wantSum {
+		return indexEntry{}, &CorruptionError{File: seg.path, Pos: -1, Offset: seg.base, Cause: errWrongBatches}
+	}
+	if !m.endsAt(next) {
 		return indexEntry{}, &CorruptionError{File: seg.path, Pos: br.pos, Offset: m.offset, Cause: fmt.Errorf(
 			"segment ends at offset %d, entry %d; the next begins at offset %d, entry %d", m.offset, m.index, next.base, next.firstIndex)}
 	}
+	at.offset = next.base
 	footer, _ := seg.entryAt(&at, next.firstIndex, footerEpoch)
 	seg.idx.add(footer)
 	if err := w.flush(false); err != nil {

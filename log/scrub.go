@@ -79,8 +79,14 @@ func (l *Log) scrubSegment(ctx context.Context, pace func(context.Context, int) 
 			return corruptIf(err, f.seg.path, r.pos, m.offset)
 		}
 	}
+	if m.holes && m.sum != m.wantSum {
+		return &CorruptionError{File: f.seg.path, Pos: -1, Offset: f.seg.base, Cause: errWrongBatches}
+	}
 	return nil
 }
+
+// errWrongBatches is said of a compacted segment of sound batches.
+var errWrongBatches = errors.New("batches are missing or at other offsets: the journal's checksum of them is another")
 
 // scrubBatch checks the batch at r and steps over it.
 func scrubBatch(ctx context.Context, pace func(context.Context, int) error, r *batchReader, m *merge) error {

@@ -32,22 +32,59 @@ func segmentName(base int64, suffix string) string {
 	return fmt.Sprintf("%0*d%s", nameDigits, base, suffix)
 }
 
-// parseName reads a segment file's base offset.
-func parseName(name, suffix string) (base int64, ok bool) {
+// parseName reads a segment file's base offset and generation.
+func parseName(name, suffix string) (s segmentStart, ok bool) {
 	digits, ok := strings.CutSuffix(name, suffix)
-	if !ok || len(digits) != nameDigits {
-		return 0, false
+	if !ok {
+		return s, false
 	}
-	base, err := strconv.ParseInt(digits, 10, 64)
-	return base, err == nil && base >= 0 && segmentName(base, suffix) == name
+	digits, gen, compacted := strings.Cut(digits, "-")
+	var err error
+	if s.base, err = strconv.ParseInt(digits, 10, 64); err != nil || s.base < 0 {
+		return s, false
+	}
+	if compacted {
+		if s.gen, err = strconv.ParseUint(gen, 10, 64); err != nil || s.gen == 0 {
+			return s, false
+		}
+	}
+	return s, s.name(suffix) == name
 }
 
 // segmentStart is what the journal knows of a segment.
 type segmentStart struct {
-	base       int64  // offset of its first batch
+	base       int64  // offset of its first batch, or of one that compaction removed
 	firstIndex uint64 // its batches and the journal entries between have this index or a higher one
 	termBefore uint64 // of entry firstIndex − 1
+
+	compacted
 }
+
+// compacted is what the journal knows of a segment's file besides where one
+// has it that compaction wrote.
+type compacted struct {
+	gen      uint64 // how often it was written; 0 is as it was appended to, and all else is 0
+	modified int64  // when its newest part was, milliseconds
+	bytes    int64
+	sum      uint32 // of its batches, as headSum counts
+}
+
+// name is that of the segment's files.
+func (s segmentStart) name(suffix string) string {
+	if s.gen == 0 {
+		return segmentName(s.base, suffix)
+	}
+	return fmt.Sprintf("%0*d-%d%s", nameDigits, s.base, s.gen, suffix)
+}
+
+// startsAt compares where the segment starts.
+func (s segmentStart) startsAt(base int64, firstIndex, termBefore uint64) bool {
+	return s.base == base && s.firstIndex == firstIndex && s.termBefore == termBefore
+}
+
+// holes says whether there may be offsets between the segment's batches that
+// none of them holds.
+func (s segmentStart) holes() bool { return s.gen > 0 }
 
 // segment is one file of batches and its index. All segments but the last are
 // sealed: full and synced.
@@ -95,11 +132,11 @@ func (s *segment) start() point {
 	}
 }
 
-// createSegment makes the empty files of a segment, removing what an earlier
-// attempt may have left. They are durable after SyncDir.
+// createSegment makes the empty files of a segment. They are durable after
+// SyncDir.
 func createSegment(fsys vfs.FS, dir string, start segmentStart, now time.Time) (*segment, error) {
 	s := &segment{
-		segmentStart: start, path: filepath.Join(dir, segmentName(start.base, logSuffix)),
+		segmentStart: start, path: filepath.Join(dir, start.name(logSuffix)),
 		created: now, modified: now, endOffset: start.base, firstTime: -1, maxTime: -1, maxTimeOffset: start.base,
 	}
 	s.refs.Store(1)

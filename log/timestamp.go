@@ -40,6 +40,17 @@ func (l *Log) OffsetForTimestamp(ctx context.Context, ts, minOffset, maxOffset i
 // minOffset on and below maxOffset (KIP-734). Where no record has one it finds
 // none.
 func (l *Log) MaxTimestamp(ctx context.Context, minOffset, maxOffset int64) (found TimestampOffset, ok bool, err error) {
+	for {
+		found, ok, gone, err := l.maxTimestamp(ctx, minOffset, maxOffset)
+		if err != nil || !gone {
+			return found, ok, err
+		}
+	}
+}
+
+// maxTimestamp is MaxTimestamp; gone says that the batch it found is not there
+// any more.
+func (l *Log) maxTimestamp(ctx context.Context, minOffset, maxOffset int64) (found TimestampOffset, ok, gone bool, err error) {
 	best, bestTime := int64(-1), int64(-1)
 	err = l.eachSnapshot(ctx, minOffset, maxOffset, func(f *finder, limit int64) (bool, error) {
 		at, maxTime := f.l.largestTime(f.seg)
@@ -57,21 +68,23 @@ func (l *Log) MaxTimestamp(ctx context.Context, minOffset, maxOffset int64) (fou
 		return false, nil
 	})
 	if err != nil || bestTime < 0 {
-		return found, false, err
+		return found, false, false, err
 	}
+	gone = true
 	err = l.eachSnapshot(ctx, best, maxOffset, func(f *finder, limit int64) (bool, error) {
 		from, err := f.placeOf(best)
-		if err != nil {
+		if err != nil || !f.more(&from, limit) {
 			return true, err
 		}
 		at := from
 		h, err := f.next(newBatchReader(f.seg.file, from.pos, f.size, f.window()), &at)
-		if err == nil {
+		if err == nil && h.BaseOffset == best {
+			gone = false
 			found, ok, err = f.largestRecord(from.pos, &h, minOffset)
 		}
 		return true, err
 	})
-	return found, ok, err
+	return found, ok, gone, err
 }
 
 // placeOf is where the batch that holds offset begins.
@@ -128,12 +141,12 @@ func (l *Log) eachSnapshot(ctx context.Context, minOffset, maxOffset int64, visi
 // in batches that end at or below limit, whose time is ts or later.
 func (f *finder) firstRecord(ctx context.Context, from place, minOffset, limit, ts int64) (found TimestampOffset, ok bool, err error) {
 	r := newBatchReader(f.seg.file, from.pos, f.size, f.window())
-	for at := from; at.offset < limit; {
+	for at := from; f.more(&at, limit); {
 		if err := ctx.Err(); err != nil {
 			return found, false, err
 		}
 		h, err := f.next(r, &at)
-		if err != nil {
+		if err != nil || at.offset > limit {
 			return found, false, err
 		}
 		if batchTime(&h) < ts {
@@ -152,14 +165,19 @@ func (f *finder) firstRecord(ctx context.Context, from place, minOffset, limit, 
 	return found, false, nil
 }
 
+// more says whether there may be a batch at at that ends at or below limit.
+func (f *finder) more(at *place, limit int64) bool {
+	return at.offset < limit && (at.pos < f.size || !f.seg.holes())
+}
+
 // next reads the header of the batch at at, and moves at and r behind it.
 func (f *finder) next(r *batchReader, at *place) (record.Header, error) {
 	h, err := r.header()
 	if errors.Is(err, io.EOF) {
 		err = violation("segment ends here")
 	}
-	if err == nil && h.BaseOffset != at.offset {
-		err = violation("base offset %d, expected %d", h.BaseOffset, at.offset)
+	if err == nil {
+		err = f.follows(at.offset, h.BaseOffset)
 	}
 	if err != nil {
 		return h, corruptIf(err, f.seg.path, at.pos, at.offset)
@@ -208,7 +226,7 @@ func (f *finder) largestBetween(ctx context.Context, minOffset, limit int64) (of
 		p.pos, p.offset = from.pos, from.offset
 	}
 	r := newBatchReader(f.seg.file, p.pos, f.size, f.window())
-	for at := (place{pos: p.pos, offset: p.offset}); at.offset < limit; {
+	for at := (place{pos: p.pos, offset: p.offset}); f.more(&at, limit); {
 		if err := ctx.Err(); err != nil {
 			return 0, 0, err
 		}
@@ -216,6 +234,9 @@ func (f *finder) largestBetween(ctx context.Context, minOffset, limit int64) (of
 		h, err := f.next(r, &at)
 		if err != nil {
 			return 0, 0, err
+		}
+		if at.offset > limit {
+			break
 		}
 		largest := batchTime(&h)
 		if h.BaseOffset < minOffset {

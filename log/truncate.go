@@ -66,8 +66,8 @@ func (l *Log) placeBefore(from uint64) (point, error) {
 	if err != nil {
 		return point{}, err
 	}
-	keep := len(l.mu.segs)
-	for keep > 1 && l.mu.segs[keep-1].firstIndex >= from {
+	keep, first := len(l.mu.segs), l.mu.state.settled
+	for keep > first+1 && l.mu.segs[keep-1].firstIndex >= from {
 		keep--
 	}
 	p, err := l.stateAt(l.mu.segs[keep-1], info.OffsetAt)
@@ -75,8 +75,8 @@ func (l *Log) placeBefore(from uint64) (point, error) {
 		return p, err
 	}
 	p.index = from - 1
-	p.term = l.mu.segs[0].termBefore
-	if from > l.mu.segs[0].firstIndex {
+	p.term = l.mu.segs[first].termBefore
+	if from > l.mu.segs[first].firstIndex {
 		p.term = l.mu.state.termAt(from - 1)
 	}
 	return p, nil

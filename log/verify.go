@@ -100,7 +100,7 @@ func (in *inspector) run() error {
 			return err
 		}
 	}
-	if in.marked && !in.seen && in.mark.at.base >= in.state.first().base {
+	if in.marked && !in.seen && !in.state.isSettled(in.mark.at.base) {
 		return in.damage(markName, -1, in.mark.at.offset, errors.New("the mark names a place that the log does not have"))
 	}
 	return nil
@@ -223,14 +223,10 @@ func (in *inspector) journalRecords(r *journalReader, known int64) error {
 // inspectNames compares the files that are there with those that the journal
 // knows.
 func (in *inspector) inspectNames(names []string) error {
-	known := map[int64]bool{}
-	for _, s := range in.state.segs {
-		known[s.base] = true
-	}
 	last := in.state.segs[len(in.state.segs)-1].base
 	for _, name := range names {
-		base, ok := parseName(name, logSuffix)
-		if !ok || known[base] {
+		file, ok := parseName(name, logSuffix)
+		if !ok || in.state.knows(file) {
 			continue
 		}
 		info, err := in.fs.Stat(in.path(name))
@@ -238,10 +234,10 @@ func (in *inspector) inspectNames(names []string) error {
 			return err
 		}
 		switch {
-		case base < in.state.first().base, info.Size() == 0, in.state.begun != nil && base > last:
-			err = in.leftOver(name, -1, base, errors.New("no longer, or not yet, part of the log; removed at the next start"))
+		case in.state.isLeftOver(file), info.Size() == 0, in.state.begun != nil && file.base > last:
+			err = in.leftOver(name, -1, file.base, errors.New("no longer, or not yet, part of the log; removed at the next start"))
 		default:
-			err = in.damage(name, -1, base, fmt.Errorf("segment of %d bytes that the journal does not know", info.Size()))
+			err = in.damage(name, -1, file.base, fmt.Errorf("segment of %d bytes that the journal does not know", info.Size()))
 		}
 		if err != nil {
 			return err
@@ -270,7 +266,7 @@ type segmentScan struct {
 
 func (in *inspector) inspectSegment(i int) error {
 	s := segmentScan{in: in, start: in.state.segs[i], end: -1}
-	s.name = segmentName(s.start.base, logSuffix)
+	s.name = s.start.name(logSuffix)
 	f, err := in.fs.Open(in.path(s.name))
 	if isNotExist(err) {
 		return in.damage(s.name, -1, s.start.base, errors.New("missing"))
@@ -302,7 +298,8 @@ func (in *inspector) inspectSegment(i int) error {
 	in.report.Segments++
 	in.report.Bytes += s.size
 	if err := in.emit(Item{File: f.Name(), Segment: &SegmentItem{
-		BaseOffset: s.start.base, FirstIndex: s.start.firstIndex, Bytes: s.size, Active: s.next == nil,
+		BaseOffset: s.start.base, FirstIndex: s.start.firstIndex, Generation: s.start.gen, Bytes: s.size,
+		Active: s.next == nil, Settled: in.state.isSettled(s.start.base),
 	}}); err != nil {
 		return err
 	}
@@ -369,19 +366,23 @@ func (s *segmentScan) batch(r *batchReader, h *record.Header) (stop bool, err er
 		return true, err
 	}
 	index := s.m.index + 1
+	s.at.offset = h.BaseOffset
 	if err := s.index.batch(s, h, pos, index); err != nil {
 		return true, err
 	}
 	in.report.Batches++
 	in.report.Records += int64(h.Records)
+	if s.m.settled != nil {
+		index = 0
+	}
 	if err := in.emit(batchItem(s.file.Name(), pos, index, h)); err != nil {
 		return true, err
 	}
 	if err := s.records(pos, h); err != nil {
 		return true, err
 	}
+	s.at.index = s.m.index
 	s.m.pass(h)
-	s.at.index = index - 1
 	s.at.advance(h)
 	r.skip(h)
 	return false, nil
@@ -417,7 +418,7 @@ func (s *segmentScan) records(pos int64, h *record.Header) error {
 // checkMark compares the mark with the place that was reached.
 func (s *segmentScan) checkMark() error {
 	in := s.in
-	if !in.marked || in.seen || in.mark.at.base != s.start.base || s.at.pos < in.mark.at.pos {
+	if !in.marked || in.seen || s.m.settled != nil || in.mark.at.base != s.start.base || s.at.pos < in.mark.at.pos {
 		return nil
 	}
 	in.seen = true
@@ -445,6 +446,12 @@ func (s *segmentScan) ended(pos int64) error {
 	s.note()
 	in := s.in
 	switch {
+	case s.m.holes && s.size != s.start.bytes:
+		return in.damage(s.name, min(s.size, s.start.bytes), s.m.offset, fmt.Errorf("the file has %d bytes, compaction wrote %d", s.size, s.start.bytes))
+	case s.m.holes && pos == s.size && s.m.offset <= s.end && s.m.sum != s.m.wantSum:
+		return in.damage(s.name, -1, s.start.base, errWrongBatches)
+	case s.m.settled != nil && pos == s.size && s.m.endsAt(*s.next):
+		return s.index.ended(s)
 	case s.m.offset < s.floor || s.end >= 0 && s.m.offset != s.end:
 		in.seen = in.seen || in.mark.at.base == s.start.base
 		return in.damage(s.name, pos, s.m.offset, fmt.Errorf("the segment ends here, it was synced up to offset %d", max(s.floor, s.end)))

@@ -18,11 +18,13 @@ type indexScan struct {
 	next   indexEntry
 	more   bool
 	torn   bool // an entry that is not good was met
-	buf    [indexEntryBytes]byte
+
+	settled bool // the indexes in it are of no more use
+	buf     [indexEntryBytes]byte
 }
 
 func (in *inspector) openIndex(start segmentStart) (*indexScan, error) {
-	x := &indexScan{in: in, name: segmentName(start.base, indexSuffix)}
+	x := &indexScan{in: in, name: start.name(indexSuffix), settled: in.state.isSettled(start.base)}
 	f, err := in.fs.Open(in.path(x.name))
 	if isNotExist(err) {
 		return x, in.cache(x.name, -1, start.base, errors.New("missing; built anew at the next start"))
@@ -85,6 +87,9 @@ func (x *indexScan) bad(pos, offset int64, cause error) error {
 func (x *indexScan) batch(s *segmentScan, h *record.Header, pos int64, index uint64) error {
 	for x.more && x.next.epoch != footerEpoch && int64(x.next.pos) <= pos {
 		want, _ := (&segment{segmentStart: s.start}).entryAt(&s.at, index, h.LeaderEpoch)
+		if x.settled {
+			want.index = x.next.index
+		}
 		if x.next != want {
 			if err := x.bad(int64(x.number-1)*indexEntryBytes, h.BaseOffset, fmt.Errorf("entry %d says %v, the batch there %v", x.number-1, x.next, want)); err != nil {
 				return err
@@ -103,6 +108,7 @@ func (x *indexScan) ended(s *segmentScan) error {
 		return nil
 	}
 	if s.next != nil {
+		s.at.offset = s.next.base
 		want, _ := (&segment{segmentStart: s.start}).entryAt(&s.at, s.next.firstIndex, footerEpoch)
 		if !x.more || x.next != want {
 			return x.bad(int64(x.number)*indexEntryBytes, -1, errors.New("the entry that ends the index of a sealed segment is missing"))

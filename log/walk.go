@@ -1,6 +1,7 @@
 package log
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -110,8 +111,12 @@ func (r *batchReader) checkCRC(h *record.Header) error {
 func (r *batchReader) skip(h *record.Header) { r.pos += int64(h.Bytes()) }
 
 // batchTime is the largest timestamp that a batch's header tells of. Clients in
-// use leave MaxTimestamp at −1: the first record's is better than nothing.
+// use leave MaxTimestamp at −1: the first record's is better than nothing. No
+// record of a batch that compaction emptied has one.
 func batchTime(h *record.Header) int64 {
+	if h.Records == 0 {
+		return -1
+	}
 	if h.TimestampType() == record.LogAppendTime || h.HasDeleteHorizon() {
 		return h.MaxTimestamp
 	}
@@ -121,18 +126,29 @@ func batchTime(h *record.Header) int64 {
 // merge is a walk through batches and journal entries in the order of their
 // indexes. It checks that offsets are contiguous, that the epoch of each batch
 // is the term that the journal gives it, and that entries stand where the
-// journal says.
+// journal says. In settled segments there are no entries, and the index merely
+// counts batches.
 type merge struct {
 	offset  int64  // of the next batch
 	index   uint64 // of the last entry passed
 	term    uint64
 	entries []entryMeta // not passed yet
 	terms   []termMeta  // not begun yet
+
+	settled *journalState // of a settled segment, nil otherwise
+	holes   bool          // offsets may be missing
+	sum     uint32        // headSum of the batches passed, where there are holes
+	wantSum uint32        // of the whole segment
 }
 
-// mergeFrom begins at p.
+// mergeFrom begins at p, which is in a segment that s knows.
 func mergeFrom(s *journalState, p point) merge {
 	m := merge{offset: p.offset, index: p.index, term: p.term}
+	if s.isSettled(p.base) {
+		seg := s.segs[max(0, s.segmentAt(p.base))]
+		m.settled, m.holes, m.wantSum = s, seg.holes(), seg.sum
+		return m
+	}
 	m.entries = s.entries[s.entryFrom(p.index+1):]
 	m.terms = s.terms[sort.Search(len(s.terms), func(i int) bool { return s.terms[i].Index > p.index }):]
 	return m
@@ -160,6 +176,9 @@ func (m *merge) beginTerms() {
 
 // check says whether h may come next.
 func (m *merge) check(h *record.Header) error {
+	if m.settled != nil {
+		return m.checkSettled(h)
+	}
 	term := m.term
 	if len(m.terms) > 0 && m.terms[0].Index == m.index+1 {
 		term = m.terms[0].Term
@@ -176,8 +195,47 @@ func (m *merge) check(h *record.Header) error {
 	return nil
 }
 
+func (m *merge) checkSettled(h *record.Header) error {
+	switch {
+	case h.BaseOffset < m.offset || !m.holes && h.BaseOffset > m.offset:
+		return violation("base offset %d, expected %d", h.BaseOffset, m.offset)
+	case uint64(h.LeaderEpoch) != m.settled.epochAt(h.BaseOffset) || h.LeaderEpoch < 0:
+		return violation("leader epoch %d, the journal says %d", h.LeaderEpoch, m.settled.epochAt(h.BaseOffset))
+	}
+	return nil
+}
+
+// endsAt says whether the walk, which began at the segment's start, may end
+// where the next one starts.
+func (m *merge) endsAt(next segmentStart) bool {
+	switch {
+	case m.holes:
+		return m.offset <= next.base && m.sum == m.wantSum
+	case m.settled != nil:
+		return m.offset == next.base
+	}
+	return m.offset == next.base && m.index == next.firstIndex-1
+}
+
+// headSum goes on with a CRC of batches' headers up to their own CRC, which is
+// part of it. It stands for what else tells that no batch is missing and that
+// each is at its offset, where there may be holes.
+func headSum(sum uint32, h *record.Header) uint32 {
+	var b [crcCovered]byte
+	be := binary.BigEndian
+	be.PutUint64(b[:], uint64(h.BaseOffset))
+	be.PutUint32(b[8:], uint32(h.BatchLength))
+	be.PutUint32(b[12:], uint32(h.LeaderEpoch))
+	b[16] = byte(h.Magic)
+	be.PutUint32(b[17:], h.CRC)
+	return crc32.Update(sum, castagnoli, b[:])
+}
+
 // pass passes a batch that check found right.
 func (m *merge) pass(h *record.Header) {
+	if m.holes {
+		m.sum = headSum(m.sum, h)
+	}
 	m.offset = h.NextOffset()
 	m.index++
 	m.term = uint64(h.LeaderEpoch)

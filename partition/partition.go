@@ -1,6 +1,7 @@
 package partition
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -37,6 +38,14 @@ type Group interface {
 
 	// DropBefore lets files go that hold only records below offset.
 	DropBefore(offset int64)
+
+	// Settle gives up the entries of sealed segments that end at or below
+	// offset, as far as a snapshot covers them, so that they may be compacted.
+	Settle(ctx context.Context, offset int64) error
+
+	// CheckLog says that the log may have failed in something that the group
+	// did not ask for: it takes the replica offline, and tries again.
+	CheckLog()
 }
 
 // Config is what a topic's configuration says to its partitions. It is
@@ -52,6 +61,12 @@ type Config struct {
 	MinInsyncReplicas        int
 	RetentionMillis          int64 // −1: no limit
 	RetentionBytes           int64 // −1: no limit
+	Compact                  bool  // cleanup.policy holds compact
+	KeepRecords              bool  // it does not hold delete
+	MinCleanableDirtyRatio   float64
+	MinCompactionLagMillis   int64
+	MaxCompactionLagMillis   int64
+	DeleteRetentionMillis    int64
 	ProducerExpiration       time.Duration
 	MaxProducers             int // kept in memory
 	MaxDecompressedBytes     int // of one batch

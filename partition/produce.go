@@ -108,7 +108,7 @@ var decodes = make(chan struct{}, min(4, runtime.GOMAXPROCS(0)))
 // decoded does what the records have to be looked at for.
 func decoded(cfg *Config, batch []byte, h *record.Header, nowMillis int64) ([]byte, error) {
 	recompress := cfg.Recompress && h.Codec() != cfg.Codec
-	if h.Codec() != record.None && (recompress || cfg.TimestampBeforeMaxMillis != math.MaxInt64) {
+	if h.Codec() != record.None && (recompress || cfg.Compact || cfg.TimestampBeforeMaxMillis != math.MaxInt64) {
 		decodes <- struct{}{}
 		defer func() { <-decodes }()
 	}
@@ -118,10 +118,16 @@ func decoded(cfg *Config, batch []byte, h *record.Header, nowMillis int64) ([]by
 			return nil, err
 		}
 	}
-	if !recompress {
-		return batch, nil
+	check := record.Check{Keys: cfg.Compact}
+	if recompress {
+		return record.Recompress(batch, cfg.Codec, cfg.CodecLevel, limits, check)
 	}
-	return record.Recompress(batch, cfg.Codec, cfg.CodecLevel, limits, record.Check{})
+	if cfg.Compact {
+		if _, err := record.CheckRecords(batch, limits, check); err != nil {
+			return nil, err
+		}
+	}
+	return batch, nil
 }
 
 // checkTimestamps holds create times to message.timestamp.before.max.ms and

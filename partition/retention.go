@@ -10,14 +10,17 @@ import (
 )
 
 // DeleteRecords moves the log start up to offset, or to the high watermark for
-// −1. done gets the new log start, or the error, from any goroutine; it must
-// not block.
+// −1; a topic that is compacted only refuses it, as in Kafka. done gets the new
+// log start, or the error, from any goroutine; it must not block.
 func (p *Partition) DeleteRecords(offset int64, done func(lowWatermark int64, err error)) {
 	hw := p.hw.Load()
 	if offset == -1 {
 		offset = hw
 	}
 	switch {
+	case p.config.Load().KeepRecords:
+		done(-1, protocol.Errorf(kerr.PolicyViolation, "records cannot be deleted: cleanup.policy does not hold delete"))
+		return
 	case offset < -1 || offset > hw:
 		done(-1, protocol.Errorf(kerr.OffsetOutOfRange, "offset %d is outside of %d–%d", offset, p.logStart.Load(), hw))
 		return
@@ -56,7 +59,7 @@ func (p *Partition) Retain() error {
 	if logStart := p.logStart.Load(); start <= logStart {
 		// What is below the log start may still be there: after a restart, or
 		// where the snapshot that its removal needs could not be written.
-		if g := p.group.Load(); g != nil && segments[0].Bytes > 0 && segments[0].EndOffset <= logStart {
+		if g := p.group.Load(); g != nil && !isEmpty(&segments[0]) && segments[0].EndOffset <= logStart {
 			(*g).DropBefore(logStart)
 		}
 		return nil
@@ -81,7 +84,7 @@ func (p *Partition) retained(segments []log.SegmentInfo) int64 {
 		}
 		byTime := cfg.RetentionMillis >= 0 && newest < oldest
 		byBytes := cfg.RetentionBytes >= 0 && total-s.Bytes >= cfg.RetentionBytes
-		if s.Bytes == 0 || s.EndOffset > hw || (!byTime && !byBytes) {
+		if isEmpty(&s) || s.EndOffset > hw || (!byTime && !byBytes) {
 			break
 		}
 		start = s.EndOffset
@@ -89,3 +92,7 @@ func (p *Partition) retained(segments []log.SegmentInfo) int64 {
 	}
 	return start
 }
+
+// isEmpty says whether nothing was written to a segment yet. One that compaction
+// emptied still stands for its offsets.
+func isEmpty(s *log.SegmentInfo) bool { return s.Active && s.Bytes == 0 }

@@ -88,6 +88,7 @@ type Group struct {
 		term      uint64 // led by this replica; 0: not the leader
 		queue     queue
 		awaited   map[uint64]any
+		settles   []*settleRequest
 		failure   error
 		flushTime *time.Timer // nil: no flush is due
 	}

@@ -54,6 +54,9 @@ func (g *Group) openLog(ctx context.Context) (*log.Log, error) {
 	g.mu.Lock()
 	old, limits := g.mu.log, g.cfg.Limits
 	g.mu.Unlock()
+	if old != nil {
+		old.StopCompaction() // or two logs would write the same files
+	}
 	l, err := log.Open(ctx, g.cfg.Dir, log.Config{
 		FS: g.node.cfg.FS, Syncer: g.node.syncer, Limits: limits, Now: g.node.cfg.Now, Logger: g.cfg.Logger,
 	})

@@ -111,32 +111,57 @@ func (g *Group) leadership(r *raft.Raft, s *store, leads bool) {
 // leaderStart is the request of a leader-start command.
 type leaderStart struct{}
 
-// housekeep takes a snapshot and lets files go that it covers.
+// housekeep takes a snapshot, and lets files and entries go that it covers.
 func (g *Group) housekeep(ctx context.Context, r *raft.Raft, s *store) {
-	start := g.dropWanted.Load()
+	settle, asked := g.takeSettles()
+	err := g.cover(ctx, r, s, g.dropWanted.Load(), settle)
+	for _, req := range asked {
+		req.done <- err
+	}
+}
+
+// cover takes a snapshot, drops the files that hold only records below start,
+// and settles the segments that end at or below settle.
+func (g *Group) cover(ctx context.Context, r *raft.Raft, s *store, start, settle int64) error {
 	if err := sealActive(s.log, start); err != nil {
-		g.fail(s, fmt.Errorf("roll at the log start %d: %w", start, err))
-		return
+		err = fmt.Errorf("roll at the log start %d: %w", start, err)
+		g.fail(s, err)
+		return err
 	}
 	if err := g.snapshot(ctx, r, s); err != nil {
 		if ctx.Err() == nil && g.Err() == nil {
 			g.cfg.Logger.Warn("snapshot failed", "group", g.cfg.ID, "error", err)
 		}
-		return
+		return fmt.Errorf("snapshot: %w", err)
 	}
+	if upTo := g.covered(s.log, start); upTo > s.log.StartOffset() {
+		if _, err := s.log.DropBefore(upTo); err != nil {
+			err = fmt.Errorf("drop segments below offset %d: %w", upTo, err)
+			g.fail(s, err)
+			return err
+		}
+	}
+	if upTo := g.covered(s.log, settle); upTo > s.log.SettledOffset() {
+		if err := s.log.Settle(upTo); err != nil {
+			err = fmt.Errorf("settle segments below offset %d: %w", upTo, err)
+			g.fail(s, err)
+			return err
+		}
+	}
+	return nil
+}
+
+// covered is the start of the newest segment, not above offset, before which the
+// snapshot covers all.
+func (g *Group) covered(l *log.Log, offset int64) int64 {
 	upTo := int64(0)
-	for _, seg := range s.log.Segments() {
-		if seg.BaseOffset > start || seg.FirstIndex > g.snapshotIndex.Load()+1 {
+	for _, seg := range l.Segments() {
+		if seg.BaseOffset > offset || seg.FirstIndex > g.snapshotIndex.Load()+1 {
 			break
 		}
 		upTo = seg.BaseOffset
 	}
-	if upTo <= s.log.StartOffset() {
-		return
-	}
-	if _, err := s.log.DropBefore(upTo); err != nil {
-		g.fail(s, fmt.Errorf("drop segments below offset %d: %w", upTo, err))
-	}
+	return upTo
 }
 
 // sealActive begins a new segment where the log start is behind all that the
@@ -203,6 +228,7 @@ func (g *Group) offline(err error) {
 	g.cfg.Machine.Failed(err)
 	g.dropProposals(err)
 	g.dropAwaited(err)
+	g.dropSettles(err)
 }
 
 // restart opens the log again and starts a new instance over it.
@@ -236,6 +262,7 @@ func (g *Group) shutdown() {
 	g.cfg.Machine.SteppedDown()
 	g.dropProposals(ErrStopped)
 	g.dropAwaited(ErrStopped)
+	g.dropSettles(ErrStopped)
 	if l == nil {
 		return
 	}

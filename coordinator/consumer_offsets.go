@@ -58,11 +58,8 @@ func (member *consumerMember) hadSince(epoch int32, topics []commitTopic) bool {
 }
 
 // consumerCheckFetch says whether a member may fetch offsets with that epoch: 0,
-// or the error code. Who names no member may.
+// or the error code.
 func (m *Machine) consumerCheckFetch(g *group, memberID string, epoch int32) int16 {
-	if memberID == "" && epoch < 0 {
-		return 0
-	}
 	member := g.consumer.members[memberID]
 	switch {
 	case member == nil:

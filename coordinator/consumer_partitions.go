@@ -47,8 +47,6 @@ func (t topicPartitions) epoch(partition int32) (int32, bool) {
 	return t.epochs[i], true
 }
 
-func (s partitionSet) has(id [16]byte, partition int32) bool { return s.of(id).has(partition) }
-
 // add appends a partition; partitions must come in order.
 func (t *topicPartitions) add(partition, epoch int32) {
 	t.partitions = append(t.partitions, partition)
@@ -61,14 +59,6 @@ func (s partitionSet) with(t topicPartitions) partitionSet {
 		return s
 	}
 	return append(s, t)
-}
-
-// count is the number of partitions.
-func (s partitionSet) count() (n int) {
-	for _, t := range s {
-		n += len(t.partitions)
-	}
-	return n
 }
 
 // each yields the partitions.

@@ -9,6 +9,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/fanfold/fanfold/coordinator/stored"
 )
 
 // tester steps one machine, and keeps its records.
@@ -632,5 +634,95 @@ func BenchmarkConsumerHeartbeat(b *testing.B) {
 	for b.Loop() {
 		now = now.Add(time.Millisecond)
 		m.Step(now, req)
+	}
+}
+
+func TestConsumerGroupConfigs(t *testing.T) {
+	cfg := testConfig()
+	cfg.ConsumerAssignmentInterval = time.Second
+	none := time.Duration(0)
+	cfg.Group = func(id string) GroupConfig {
+		if id != "g" {
+			return GroupConfig{}
+		}
+		return GroupConfig{ConsumerSessionTimeout: 10 * time.Second, ConsumerHeartbeatInterval: time.Second, ConsumerAssignmentInterval: &none}
+	}
+	tt := newTesterWith(t, cfg, fakeTopic("x", 1000, 1))
+	a, other := tt.member("a", "x"), tt.member("a", "x")
+	other.group = "other"
+	a.join().want(nil)
+	other.join().want(nil)
+	b, late := tt.member("b", "x"), tt.member("b", "x")
+	late.group = "other"
+	b.join()
+	late.join()
+	if b.epoch != 2 || late.epoch != 1 {
+		t.Errorf("without an interval the second member is at epoch %d, with one at %d", b.epoch, late.epoch)
+	}
+	tt.after(11 * time.Second)
+	a.beat().want(kerr.UnknownMemberID)
+	other.beat().want(nil)
+}
+
+func TestConsumerRacksChange(t *testing.T) {
+	x := fakeTopic("x", 2, 1)
+	x.Racks = [][]string{{"a", "b"}, {"b"}}
+	tt := newTester(t, x)
+	a := tt.member("m", "x")
+	a.join().wantHas(1, "x[0 1]")
+	x.Racks = [][]string{{"b", "a"}, {"b"}} // in another order
+	tt.change(x)
+	a.beat().wantHas(1, "x[0 1]")
+	x.Racks = [][]string{{"b"}, {"b"}}
+	tt.change(x)
+	a.beat().wantHas(2, "x[0 1]")
+}
+
+func TestConsumerGroupsAreLimited(t *testing.T) {
+	cfg := testConfig()
+	cfg.MaxGroups, cfg.MaxGroupBytes = 1, 1000
+	tt := newTesterWith(t, cfg, fakeTopic("x", 2, 1))
+	a := tt.member("a", "x")
+	a.join().want(nil)
+	other := tt.member("a", "x")
+	other.group = "other"
+	other.join().want(kerr.GroupMaxSizeReached)
+	tt.member("b", strings.Repeat("x", 999)).join().want(kerr.GroupMaxSizeReached)
+	a.beat().wantHas(1, "x[0 1]")
+}
+
+func TestConsumerFetchesAreChecked(t *testing.T) {
+	tt := newTester(t, fakeTopic("x", 2, 1))
+	a := tt.member("a", "x")
+	a.join().want(nil)
+	g := tt.m.groups["g"]
+	for _, c := range []struct {
+		id    string
+		epoch int32
+		want  *kerr.Error
+	}{{"a", 1, nil}, {"a", 2, kerr.StaleMemberEpoch}, {"b", 1, kerr.UnknownMemberID}} {
+		if got := kerr.TypedErrorForCode(tt.m.consumerCheckFetch(g, c.id, c.epoch)); got != c.want {
+			t.Errorf("%q at %d: got %v, want %v", c.id, c.epoch, got, c.want)
+		}
+	}
+}
+
+// The records of a member that were not removed together leave no member behind.
+func TestConsumerLeftoversOfMembers(t *testing.T) {
+	tt := newTester(t, fakeTopic("x", 2, 1))
+	a := tt.member("a", "x")
+	a.join().want(nil)
+	m := New(tt.cfg, tt.topics)
+	for _, r := range tt.log {
+		if key, _ := stored.ParseKey(r.Key); key == (stored.ConsumerGroupMemberMetadataKey{Group: "g", Member: "a"}) {
+			continue
+		}
+		if err := m.Replay(r.Key, r.Value, tt.now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out := m.Activate(tt.now)
+	if n := len(m.groups["g"].consumer.members); n != 0 || len(out.Records) < 3 {
+		t.Errorf("%d members are left, %d records clear up", n, len(out.Records))
 	}
 }

@@ -365,6 +365,42 @@ func TestRacksArePreferred(t *testing.T) {
 	}
 }
 
+// One member had everything, and many that subscribe to different topics come:
+// the work must stay within bounds, and the result even.
+func TestUniformOfManyThatComeAtOnce(t *testing.T) {
+	const members, topics, partitions = 300, 200, 50
+	for _, clusters := range []int{1, 2, 10} {
+		s := &Spec{}
+		var all []int
+		for i := range topics {
+			s.Topics = append(s.Topics, topic(partitions))
+			all = append(all, i)
+		}
+		for m := range members {
+			var some []int
+			for i := range topics {
+				if i%clusters == m%clusters && i%topics != m%topics {
+					some = append(some, i)
+				}
+			}
+			s.Members = append(s.Members, Member{Topics: some})
+		}
+		s.Members[0].Topics = all
+		for i := range topics {
+			o := Owned{Topic: i}
+			for p := range int32(partitions) {
+				o.Partitions = append(o.Partitions, p)
+			}
+			s.Members[0].Owned = append(s.Members[0].Owned, o)
+		}
+		out := Uniform(s)
+		owners(t, s, out)
+		if n := counts(out); slices.Max(n)-slices.Min(n) > 1 {
+			t.Errorf("%d clusters: between %d and %d partitions", clusters, slices.Min(n), slices.Max(n))
+		}
+	}
+}
+
 func TestByName(t *testing.T) {
 	if _, ok := ByName("sticky"); ok {
 		t.Error("there is no assignor named sticky")

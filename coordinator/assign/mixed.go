@@ -12,11 +12,17 @@ import (
 // has much to one that has at least two less, until there is no such chain: the
 // counts cannot be more even then. (It is the unweighted semi-matching of
 // Harvey, Ladner, Lovász and Tamir, where cost-reducing paths do the same.)
+//
+// The work is bounded: where too much of it would be needed, as when the members
+// of a large group are almost all others than before, all is assigned anew, which
+// comes out nearly even at once.
 type mixed struct {
 	*table
 	subscribers [][]int32 // by topic
 	load        []int     // by member
 	held        [][]Owned // by member; lists may become empty
+	least       leastFirst
+	work        int // what may still be done
 
 	// Of the search for a chain: what was seen in this search.
 	search      int
@@ -54,13 +60,16 @@ func newMixed(t *table) *mixed {
 }
 
 func (x *mixed) run() {
-	x.placeFree()
-	for m, owned := range x.result() {
-		for _, o := range owned {
-			x.held[m] = append(x.held[m], Owned{o.Topic, slices.Clone(o.Partitions)})
+	if !x.attempt() {
+		for topic, members := range x.subscribers {
+			for at := x.first[topic]; at < x.first[topic+1] && len(members) > 0; at++ {
+				x.owner[at] = nobody
+			}
 		}
+		clear(x.load)
+		clear(x.closed)
+		x.attempt()
 	}
-	x.balance()
 	for m, owned := range x.held {
 		for _, o := range owned {
 			for _, p := range o.Partitions {
@@ -68,6 +77,25 @@ func (x *mixed) run() {
 			}
 		}
 	}
+}
+
+// attempt does all, or as much of it as may be: then it returns false.
+func (x *mixed) attempt() bool {
+	x.work = 10_000_000
+	for _, members := range x.subscribers {
+		x.work += 10 * len(members)
+	}
+	x.placeFree()
+	x.least = x.least[:0]
+	for m, owned := range x.result() {
+		x.held[m] = x.held[m][:0]
+		for _, o := range owned {
+			x.held[m] = append(x.held[m], Owned{o.Topic, slices.Clone(o.Partitions)})
+		}
+		x.least = append(x.least, loaded{x.load[m], int32(m)})
+	}
+	heap.Init(&x.least)
+	return x.balance()
 }
 
 // placeFree gives what nobody has to the subscriber with the least, topics with
@@ -140,8 +168,9 @@ func (x *mixed) queues(topic int) (all *leastFirst, within map[int32]*leastFirst
 // balance moves partitions along chains while that makes the counts more even.
 // It looks from the member with the most. If nothing that can be reached from
 // it has two less, then the same is true of all that was reached: they are
-// settled, and no later chain needs to go through them.
-func (x *mixed) balance() {
+// settled, and no later chain needs to go through them. It returns false where
+// that would take too long.
+func (x *mixed) balance() bool {
 	var queue mostFirst
 	for m := range x.Members {
 		queue.leastFirst = append(queue.leastFirst, loaded{x.load[m], int32(m)})
@@ -153,7 +182,13 @@ func (x *mixed) balance() {
 			heap.Pop(&queue)
 			continue
 		}
-		end := x.chain(top.member)
+		end := x.direct(top.member)
+		if end == nobody {
+			end = x.chain(top.member)
+		}
+		if x.work < 0 {
+			return false
+		}
 		if end == nobody {
 			for m, search := range x.seenMember {
 				if search == x.search {
@@ -165,7 +200,40 @@ func (x *mixed) balance() {
 		x.shift(top.member, end)
 		heap.Push(&queue, loaded{x.load[top.member], top.member})
 		heap.Push(&queue, loaded{x.load[end], end})
+		x.least.push(top.member, x.load[top.member])
+		x.least.push(end, x.load[end])
 	}
+	return true
+}
+
+// direct is a short cut: it looks whether one of the few members with the least
+// of all can be given a partition of the given one.
+func (x *mixed) direct(from int32) int32 {
+	const few = 8
+	var looked []loaded
+	var found int32 = nobody
+	for len(x.least) > 0 && len(looked) < few && found == nobody {
+		e := heap.Pop(&x.least).(loaded)
+		if x.closed[e.member] || e.load != x.load[e.member] {
+			continue
+		}
+		looked = append(looked, e)
+		if e.load > x.load[from]-2 {
+			break
+		}
+		for _, o := range x.held[from] {
+			x.work--
+			if len(o.Partitions) > 0 && subscribes(x.Members[e.member], o.Topic) {
+				x.before[e.member], x.through[e.member] = from, int32(o.Topic)
+				found = e.member
+				break
+			}
+		}
+	}
+	for _, e := range looked {
+		heap.Push(&x.least, e)
+	}
+	return found
 }
 
 // chain looks for the nearest member that has at least two less than the given
@@ -183,6 +251,7 @@ func (x *mixed) chain(from int32) int32 {
 					continue
 				}
 				x.seenTopic[o.Topic] = x.search
+				x.work -= len(x.subscribers[o.Topic])
 				for _, m := range x.subscribers[o.Topic] {
 					if x.closed[m] || x.seenMember[m] == x.search {
 						continue

@@ -23,7 +23,8 @@ func Known(key, version int16) bool {
 
 // Check walks the body of a request (what follows its header) without
 // allocating, and refuses what kmsg would take far more memory for than it has
-// bytes: truncated bodies, counts that the bytes left cannot hold, more than
+// bytes: truncated bodies, counts that the bytes left cannot hold, strings of
+// more than 32,767 bytes (as Kafka: older versions cannot write them), more than
 // 1,000,000 elements or 10,000 tagged fields. An error is an *Error:
 // UNSUPPORTED_VERSION for a key or version that is not Known, INVALID_REQUEST
 // for the rest, naming field and position. Bytes behind the last field are
@@ -185,6 +186,9 @@ func (w *walker) blob(f *field, lengthBytes int) bool {
 	}
 	if n == -1 {
 		return f.nullable || w.fail(f.name, "it is null")
+	}
+	if f.kind == kindString && n > math.MaxInt16 {
+		return w.fail(f.name, "a string of %d bytes, of at most %d", n, math.MaxInt16)
 	}
 	return w.skip(f.name, n)
 }

@@ -216,6 +216,7 @@ func TestWhatCheckRefuses(t *testing.T) {
 		{"tag size", 60, 0, []byte{0, 1, 5, 9, 1}, kerr.InvalidRequest, "tagged field size"},
 		{"overlong number", 60, 0, []byte{0, 0xff, 0xff, 0xff, 0xff, 0xff, 1}, kerr.InvalidRequest, "no number"},
 		{"null string", 12, 0, []byte{0xff, 0xff, 0, 0, 0, 0, 0, 0}, kerr.InvalidRequest, "group_id at byte 2: it is null"},
+		{"long string", 12, 4, flexible("", 32_769, 40_000), kerr.InvalidRequest, "group_id at byte 3: a string of 32768 bytes"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

@@ -28,6 +28,10 @@ type consumeFlags struct {
 	fetchMaxBytes sizeFlag
 	maxWait       time.Duration
 	quiet         bool
+
+	group    string
+	protocol *choiceFlag
+	assignor *choiceFlag
 }
 
 func newConsume(a *app) *cobra.Command {
@@ -36,6 +40,8 @@ func newConsume(a *app) *cobra.Command {
 		isolation:     choice("read_committed", "read_uncommitted"),
 		fetchMaxBytes: 4 << 20,
 		maxWait:       500 * time.Millisecond,
+		protocol:      choice("classic", "consumer"),
+		assignor:      choice(assignorAuto, "cooperative-sticky", "sticky", "range", "roundrobin", "uniform"),
 	}
 	cmd := markClient(&cobra.Command{
 		Use:   "consume TOPIC...",
@@ -59,6 +65,12 @@ null), %R the value's length as 4 bytes, %% a per cent sign; \n \t \0 \xNN.
 -o json writes an object a line. Keys and values that are not UTF-8 are in
 base64, with "key_encoding" or "value_encoding" beside them.
 
+--group makes it a member of a consumer group: it reads the partitions that the
+group gives it, from what the group has committed on, commits what it has
+written, and leaves the group at its end. --from is then where a partition
+begins for which nothing is committed yet, and -e ends once the group has read
+up to the present ends. More members, on any machine, share the partitions.
+
 --rebuild writes the files that produce --tree or --files sent, each record's
 key being its file's path. It refuses paths that leave the directory and a
 directory that is not empty, and checks order, size and CRC of every file.`,
@@ -66,11 +78,12 @@ directory that is not empty, and checks order, size and CRC of every file.`,
   fanfold consume orders -e -f '%p:%o %k = %s\n'
   fanfold consume orders --from -10 -e                # the last 10 of each partition
   fanfold consume orders --from -1h --to -30m -o json | jq .value
+  fanfold consume orders --group billing -o json      # as a member of a group
   fanfold consume src --rebuild /tmp/src`,
 		Args:              withUsage(cobra.MinimumNArgs(1)),
 		ValidArgsFunction: a.completeTopics(0),
 	})
-	f.add(cmd)
+	f.add(a, cmd)
 	cmd.RunE = func(cmd *cobra.Command, topics []string) error {
 		plan, err := f.check(cmd, topics)
 		if err != nil {
@@ -81,7 +94,7 @@ directory that is not empty, and checks order, size and CRC of every file.`,
 	return cmd
 }
 
-func (f *consumeFlags) add(cmd *cobra.Command) {
+func (f *consumeFlags) add(a *app, cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.from, "from", "beginning", "`position` to start at")
 	flags.StringVar(&f.to, "to", "", "`position` to end before (default: go on)")
@@ -93,6 +106,9 @@ func (f *consumeFlags) add(cmd *cobra.Command) {
 	flags.StringVarP(&f.keyDelimiter, "key-delimiter", "K", "", "write the key, this `text`, and the value")
 	flags.BoolVarP(&f.null, "null", "Z", false, "write NULL for null keys and values")
 	flags.StringVar(&f.rebuild, "rebuild", "", "write the files that were sent into this new `directory`; implies --exit")
+	flags.StringVarP(&f.group, "group", "g", "", "read as a member of this consumer `group`, and commit")
+	addChoice(cmd, f.protocol, "group-protocol", "", "the group's protocol: consumer is KIP-848's")
+	addChoice(cmd, f.assignor, "assignor", "", "who gets which partitions of the group")
 	addChoice(cmd, f.output, "output", "o", "how to write records")
 	addChoice(cmd, f.isolation, "isolation", "", "whether to leave out transactions that are open or were aborted")
 	flags.Var(&f.fetchMaxBytes, "fetch-max-bytes", "most bytes that a broker shall answer at once")
@@ -102,6 +118,7 @@ func (f *consumeFlags) add(cmd *cobra.Command) {
 	_ = cmd.RegisterFlagCompletionFunc("from", cobra.FixedCompletions([]string{"beginning", "end"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("to", cobra.FixedCompletions([]string{"end"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.MarkFlagDirname("rebuild")
+	_ = cmd.RegisterFlagCompletionFunc("group", a.completeGroups(0))
 }
 
 // A consumePlan is what consume was told to do, checked.
@@ -114,6 +131,7 @@ type consumePlan struct {
 	format     *recordtext.Format
 	asJSON     bool
 	rebuild    string
+	group      *groupPlan // nil: of no group
 }
 
 // bounded tells whether the reading ends by itself.
@@ -124,6 +142,7 @@ func (f *consumeFlags) check(cmd *cobra.Command, topics []string) (*consumePlan,
 	for _, pair := range [][2]string{
 		{"exit", "to"}, {"format", "delimiter"}, {"format", "key-delimiter"}, {"output", "format"}, {"output", "key-delimiter"},
 		{"output", "delimiter"}, {"rebuild", "format"}, {"rebuild", "delimiter"}, {"rebuild", "key-delimiter"}, {"rebuild", "count"},
+		{"group", "partition"}, {"group", "rebuild"},
 	} {
 		if changed(pair[0]) && changed(pair[1]) && !(pair[0] == "output" && f.output.value == "text") {
 			return nil, usagef("--%s and --%s exclude each other", pair[0], pair[1])
@@ -157,6 +176,9 @@ func (f *consumeFlags) check(cmd *cobra.Command, topics []string) (*consumePlan,
 		}
 		plan.to = &end
 	}
+	if plan.group, err = f.groupPlan(changed); err != nil {
+		return nil, err
+	}
 	plan.format, err = f.outputFormat()
 	return plan, err
 }
@@ -187,13 +209,22 @@ func (a *app) consume(ctx context.Context, f *consumeFlags, plan *consumePlan) e
 	if err != nil {
 		return err
 	}
-	var ranges *ranges
+	var bounds *bounds
 	err = a.withClient(ctx, func(ctx context.Context, c *client) (err error) {
-		ranges, err = findRanges(ctx, c, plan, f.isolation.value == "read_committed")
+		if plan.group != nil {
+			if err := plan.group.served(ctx, c); err != nil {
+				return err
+			}
+		}
+		bounds, err = findBounds(ctx, c, plan, f.isolation.value == "read_committed")
 		return err
 	})
-	if err == nil && !ranges.done() {
-		err = a.readRanges(ctx, f, plan, ranges, sink)
+	switch {
+	case err != nil:
+	case plan.group != nil:
+		err = a.readGroup(ctx, f, plan, bounds, sink)
+	default:
+		err = a.readBounds(ctx, f, plan, bounds, sink)
 	}
 	if closeErr := sink.close(err == nil); err == nil {
 		err = closeErr
@@ -201,32 +232,48 @@ func (a *app) consume(ctx context.Context, f *consumeFlags, plan *consumePlan) e
 	return err
 }
 
-func (a *app) readRanges(ctx context.Context, f *consumeFlags, plan *consumePlan, ranges *ranges, sink sink) error {
-	isolation := kgo.ReadUncommitted()
-	if f.isolation.value == "read_committed" {
-		isolation = kgo.ReadCommitted()
+// readBounds reads what lies between the bounds, on its own.
+func (a *app) readBounds(ctx context.Context, f *consumeFlags, plan *consumePlan, bounds *bounds, sink sink) error {
+	ranges, err := bounds.ranges()
+	if err != nil || ranges.done() {
+		return err
 	}
-	c, err := a.connect(ctx,
-		kgo.ConsumePartitions(ranges.offsets()),
-		kgo.FetchIsolationLevel(isolation),
-		kgo.FetchMaxBytes(int32(f.fetchMaxBytes)),
-		kgo.FetchMaxPartitionBytes(max(int32(f.fetchMaxBytes)/4, 1)),
-		kgo.FetchMaxWait(max(f.maxWait, 10*time.Millisecond)),
-		kgo.KeepControlRecords(), // the last offset of a transaction is its marker's
-	)
+	c, err := a.connect(ctx, append(f.fetchOptions(), kgo.ConsumePartitions(ranges.offsets()))...)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
 	r := &rangeReader{app: a, client: c, plan: plan, ranges: ranges, sink: sink, meter: newMeter()}
-	if a.errTerminal && !a.outTerminal && !f.quiet {
-		stop := showProgress(a.stderr, func() string { return r.meter.line("received") })
-		defer func() {
-			stop()
-			if plan.rebuild == "" {
-				a.note(r.meter.line("received"))
-			}
-		}()
-	}
+	defer a.showReceived(r.meter, plan, f.quiet)()
 	return r.run(ctx)
+}
+
+// fetchOptions are how records are fetched, in a group or not.
+func (f *consumeFlags) fetchOptions() []kgo.Opt {
+	isolation := kgo.ReadUncommitted()
+	if f.isolation.value == "read_committed" {
+		isolation = kgo.ReadCommitted()
+	}
+	return []kgo.Opt{
+		kgo.FetchIsolationLevel(isolation),
+		kgo.FetchMaxBytes(int32(f.fetchMaxBytes)),
+		kgo.FetchMaxPartitionBytes(max(int32(f.fetchMaxBytes)/4, 1)),
+		kgo.FetchMaxWait(max(f.maxWait, 10*time.Millisecond)),
+		kgo.KeepControlRecords(), // the last offset of a transaction is its marker's
+	}
+}
+
+// showReceived shows what comes until done is called, which sums it up; where
+// nobody looks it does nothing.
+func (a *app) showReceived(m *meter, plan *consumePlan, quiet bool) (done func()) {
+	if !a.errTerminal || a.outTerminal || quiet {
+		return func() {}
+	}
+	stop := showProgress(a.stderr, func() string { return m.line("received") })
+	return func() {
+		stop()
+		if plan.rebuild == "" {
+			a.note(m.line("received"))
+		}
+	}
 }

@@ -82,8 +82,15 @@ func (r *ranges) topics() []string {
 	return topics
 }
 
-// findRanges turns positions into offsets.
-func findRanges(ctx context.Context, c *client, plan *consumePlan, committed bool) (*ranges, error) {
+// bounds are where the positions of a plan are in each of its partitions.
+type bounds struct {
+	partitions []partitionOf
+	// from is never before the log's start; to is −1 where there is no end.
+	from, to func(partitionOf) (int64, error)
+}
+
+// findBounds turns positions into offsets.
+func findBounds(ctx context.Context, c *client, plan *consumePlan, committed bool) (*bounds, error) {
 	partitions, err := selectPartitions(ctx, c, plan)
 	if err != nil {
 		return nil, err
@@ -104,31 +111,35 @@ func findRanges(ctx context.Context, c *client, plan *consumePlan, committed boo
 	if err != nil {
 		return nil, err
 	}
-	resolve := func(at position) (func(partitionOf) (int64, error), error) {
-		return resolver(ctx, c, plan.topics, at, starts, ends)
-	}
-	from, err := resolve(plan.from)
+	from, err := resolver(ctx, c, plan.topics, plan.from, starts, ends)
 	if err != nil {
 		return nil, err
 	}
-	to := func(partitionOf) (int64, error) { return -1, nil }
-	if plan.to != nil {
-		if to, err = resolve(*plan.to); err != nil {
-			return nil, err
-		}
-	}
-	r := &ranges{pending: make(map[partitionOf]*offsetRange)}
-	for _, p := range partitions {
-		start, err := from(p)
-		if err != nil {
-			return nil, err
-		}
-		end, err := to(p)
-		if err != nil {
-			return nil, err
-		}
+	b := &bounds{partitions: partitions, to: func(partitionOf) (int64, error) { return -1, nil }}
+	b.from = func(p partitionOf) (int64, error) {
+		offset, err := from(p)
 		if log, ok := starts.Lookup(p.topic, p.partition); ok && log.Err == nil {
-			start = max(start, log.Offset)
+			offset = max(offset, log.Offset)
+		}
+		return offset, err
+	}
+	if plan.to != nil {
+		b.to, err = resolver(ctx, c, plan.topics, *plan.to, starts, ends)
+	}
+	return b, err
+}
+
+// ranges are what lies between the bounds.
+func (b *bounds) ranges() (*ranges, error) {
+	r := &ranges{pending: make(map[partitionOf]*offsetRange)}
+	for _, p := range b.partitions {
+		start, err := b.from(p)
+		if err != nil {
+			return nil, err
+		}
+		end, err := b.to(p)
+		if err != nil {
+			return nil, err
 		}
 		if end < 0 || start < end {
 			r.pending[p] = &offsetRange{start, end}
@@ -166,24 +177,14 @@ func selectPartitions(ctx context.Context, c *client, plan *consumePlan) ([]part
 
 // resolver finds the offset of a position in any partition.
 func resolver(ctx context.Context, c *client, topics []string, at position, starts, ends kadm.ListedOffsets) (func(partitionOf) (int64, error), error) {
-	lookup := func(offsets kadm.ListedOffsets, p partitionOf) (int64, error) {
-		o, ok := offsets.Lookup(p.topic, p.partition)
-		if !ok {
-			return 0, fmt.Errorf("topic %q, partition %d: the broker does not tell its offsets", p.topic, p.partition)
-		}
-		if o.Err != nil {
-			return 0, fmt.Errorf("topic %q, partition %d: %s", p.topic, p.partition, protocolText(o.Err, ""))
-		}
-		return o.Offset, nil
-	}
 	switch at.kind {
 	case atBeginning:
-		return func(p partitionOf) (int64, error) { return lookup(starts, p) }, nil
+		return func(p partitionOf) (int64, error) { return lookupOffset(starts, p) }, nil
 	case atEnd:
-		return func(p partitionOf) (int64, error) { return lookup(ends, p) }, nil
+		return func(p partitionOf) (int64, error) { return lookupOffset(ends, p) }, nil
 	case beforeEnd:
 		return func(p partitionOf) (int64, error) {
-			end, err := lookup(ends, p)
+			end, err := lookupOffset(ends, p)
 			return max(0, end-at.n), err
 		}, nil
 	case atTime:
@@ -191,7 +192,18 @@ func resolver(ctx context.Context, c *client, topics []string, at position, star
 		if err != nil {
 			return nil, c.explain(ctx, "list offsets", err)
 		}
-		return func(p partitionOf) (int64, error) { return lookup(times, p) }, nil
+		return func(p partitionOf) (int64, error) { return lookupOffset(times, p) }, nil
 	}
 	return func(partitionOf) (int64, error) { return at.n, nil }, nil
+}
+
+func lookupOffset(offsets kadm.ListedOffsets, p partitionOf) (int64, error) {
+	o, ok := offsets.Lookup(p.topic, p.partition)
+	if !ok {
+		return 0, fmt.Errorf("topic %q, partition %d: the broker does not tell its offsets", p.topic, p.partition)
+	}
+	if o.Err != nil {
+		return 0, fmt.Errorf("topic %q, partition %d: %s", p.topic, p.partition, protocolText(o.Err, ""))
+	}
+	return o.Offset, nil
 }

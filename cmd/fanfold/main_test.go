@@ -206,7 +206,8 @@ func TestPortThatIsNoBroker(t *testing.T) {
 
 func TestHelpTeaches(t *testing.T) {
 	for _, args := range []string{
-		"", "topic", "topic create", "topic list", "topic describe", "topic alter", "topic delete", "produce", "consume", "version", "completion",
+		"", "topic", "topic create", "topic list", "topic describe", "topic alter", "topic delete", "produce", "consume",
+		"group", "group list", "group describe", "group delete", "group reset-offsets", "group delete-offsets", "version", "completion",
 	} {
 		out := succeed(t, "", append(strings.Fields(args), "--help")...)
 		want(t, out, "Usage:\n  fanfold", "Examples:\n  ")
@@ -220,7 +221,7 @@ func TestHelpTeaches(t *testing.T) {
 			}
 		}
 	}
-	want(t, succeed(t, ""), "Topics and records", "produce", "Every verb explains itself")
+	want(t, succeed(t, ""), "Topics, records and groups", "produce", "Every verb explains itself")
 	want(t, succeed(t, "", "help", "topic", "create"), "fanfold topic create NAME...")
 	if strings.Contains(succeed(t, "", "version", "--help"), "--brokers") {
 		t.Error("version shows the client flags")

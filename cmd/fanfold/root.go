@@ -22,7 +22,7 @@ const (
 
 var groupTitles = map[string]string{
 	groupBroker: "The broker:",
-	groupClient: "Topics and records, on any Kafka broker:",
+	groupClient: "Topics, records and groups, on any Kafka broker:",
 	groupOther:  "This program:",
 }
 
@@ -60,6 +60,7 @@ Kafka broker.`,
 	register(root, groupClient, newTopic(a))
 	register(root, groupClient, newProduce(a))
 	register(root, groupClient, newConsume(a))
+	register(root, groupClient, newGroup(a))
 	register(root, groupClient, newBench(a))
 	register(root, groupOther, newVersion(a))
 	register(root, groupOther, newCompletion(a))

@@ -19,7 +19,7 @@ const (
 	ofReplicas     = `(replica|replication|follower|num\.replica|alter\.log\.dirs)\b.*`
 	ofRemoteStores = `(remote|log\.remote)\..*`
 	ofThreads      = `background\.threads|num\.(io|network|recovery)\.threads.*|queued\.max\.requests|.*\.purgatory\..*|socket\.(connection\.setup|listen|receive|send)\..*|request\.timeout\.ms`
-	ofCleaner      = `log\.cleaner\..*|log\.(dir\.failure|flush\.(start\.)?offset)\..*|cordoned\.log\.dirs`
+	ofCleaner      = `log\.(dir\.failure|flush\.(start\.)?offset)\..*|cordoned\.log\.dirs`
 	ofPlugins      = `(kafka\.metrics|metrics|metric)\..*|.*\.policy\.class\.name|client\.quota\.callback\.class|quota\.window\..*`
 	ofLimits       = `max\.connection\.creation\.rate|max\.connections\.per\.ip\.overrides|max\.request\.partition\.size\.limit`
 )
@@ -58,8 +58,6 @@ var expectedDifferences = []expectation{
 		why: "the name is what is wrong"},
 	{path: `CreateTopics/config twice.*`, kafka: `NONE`, fanfold: `INVALID_CONFIG`,
 		why: "Kafka takes the last of two values; Fanfold cannot know which is meant"},
-	{path: `(CreateTopics|AlterConfigs)/(.*: )?compact\b.*`,
-		why: "cleanup.policy=compact is refused until there is compaction"},
 	{path: `CreateTopics/(cleanup\.policy none|what was made).*\.Topics\[c-p2\]\.ErrorCode`, kafka: `NONE`,
 		why: "an empty cleanup.policy is refused: to keep everything, set retention.ms and retention.bytes to -1"},
 	{path: `DeleteTopics/by name and by id v6\.Topics\[d-both('s id)?\]`,
@@ -100,7 +98,9 @@ var expectedDifferences = []expectation{
 	{path: brokerConfig + `\[(` + ofReplicas + `)\]`, fanfold: absentExpr, why: "replication is Raft's: followers are sent what is new"},
 	{path: brokerConfig + `\[(` + ofRemoteStores + `)\]`, fanfold: absentExpr, why: "there is no remote storage"},
 	{path: brokerConfig + `\[(` + ofThreads + `)\]`, fanfold: absentExpr, why: "there are no thread pools to size and no purgatories to purge"},
-	{path: brokerConfig + `\[(` + ofCleaner + `)\]`, fanfold: absentExpr, why: "there is no compaction yet; there are no checkpoints but the durable mark"},
+	{path: brokerConfig + `\[(` + ofCleaner + `)\]`, fanfold: absentExpr, why: "there are no checkpoints but the durable mark"},
+	{path: brokerConfig + `\[log\.cleaner\.(io\.max\.bytes\.per\.second|dedupe\.buffer\.size)\]\.(ConfigSynonyms\[.*\]\.)?Value`,
+		why: "compaction is paced, and takes an eighth of the memory, by default"},
 	{path: brokerConfig + `\[(` + ofPlugins + `)\]`, fanfold: absentExpr, why: "there are no Java plug-ins; metrics are Prometheus's"},
 	{path: brokerConfig + `\[(` + ofLimits + `)\]`, fanfold: absentExpr, why: "connections are bounded in number; a page's partitions at 2,000"},
 	{path: brokerConfig + `\[(http\.listen|peer\.listen|log\.scrub\.days|max\.partitions|max\.topics|memory\.limit\.bytes)\]`, kafka: absentExpr,

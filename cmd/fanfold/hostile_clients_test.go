@@ -283,8 +283,8 @@ func TestHostileTopics(t *testing.T) {
 		{"some", 201, nil, kerr.PolicyViolation, "max.partitions"},
 		{"none", 0, nil, kerr.InvalidPartitions, ""},
 		{"negative", -5, nil, kerr.InvalidPartitions, ""},
-		{"compacted", 1, []string{"cleanup.policy", "compact"}, kerr.InvalidConfig, "compact"},
-		{"both", 1, []string{"cleanup.policy", "compact,delete"}, kerr.InvalidConfig, "compact"},
+		{"compacted", 1, []string{"cleanup.policy", "compacted"}, kerr.InvalidConfig, "delete, compact"},
+		{"both", 1, []string{"cleanup.policy", "compact,erase"}, kerr.InvalidConfig, "delete, compact"},
 		{"unclean", 1, []string{"unclean.leader.election.enable", "true"}, kerr.InvalidConfig, "unclean.leader.election.enable"},
 		{"misspelt", 1, []string{"retention.mss", "5"}, kerr.InvalidConfig, "retention.ms"},
 		{"no-number", 1, []string{"retention.ms", "soon"}, kerr.InvalidConfig, "retention.ms"},
@@ -347,13 +347,13 @@ func (v *victim) hostileConfigs() {
 		}
 	}
 	for name, text := range map[string]string{
-		"retention.mss": `did you mean "retention.ms"`, "no.such.thing.at.all": "no.such.thing.at.all", "cleanup.policy": "compaction is not built yet",
+		"retention.mss": `did you mean "retention.ms"`, "no.such.thing.at.all": "no.such.thing.at.all", "cleanup.policy": "not one of delete, compact",
 	} {
 		alter := kmsg.NewPtrIncrementalAlterConfigsRequest()
 		rr := kmsg.NewIncrementalAlterConfigsRequestResource()
 		rr.ResourceType, rr.ResourceName = kmsg.ConfigResourceTypeTopic, "neighbour"
 		rc := kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
-		rc.Name, rc.Value = name, kmsg.StringPtr("compact")
+		rc.Name, rc.Value = name, kmsg.StringPtr("compress")
 		rr.Configs = append(rr.Configs, rc)
 		alter.Resources = append(alter.Resources, rr)
 		altered := c.answer(alter).(*kmsg.IncrementalAlterConfigsResponse).Resources[0]

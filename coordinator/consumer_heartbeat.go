@@ -301,10 +301,12 @@ func (s *saying) bytes() int {
 // update makes the member what it says, nil being one that is new: changed says
 // that its subscription did. The group's epoch and target follow.
 func (m *Machine) update(now time.Time, g *group, member *consumerMember, s *saying) (_ *consumerMember, changed bool) {
-	c := g.consumer
-	switch {
-	case s == nil:
+	if s == nil {
 		return member, false
+	}
+	c := g.consumer
+	assignor := c.assignor(m.cfg.ConsumerAssignors)
+	switch {
 	case member == nil:
 		member = &consumerMember{names: c.shared(nil), state: memberStable, rebalanceTimeout: -1}
 		m.note(g, "member %q joins", clip(s.id))
@@ -345,6 +347,8 @@ func (m *Machine) update(now time.Time, g *group, member *consumerMember, s *say
 		m.newEpoch(now, g, "a member joined")
 	case changed:
 		m.newEpoch(now, g, "a member changed its subscription")
+	case c.assignor(m.cfg.ConsumerAssignors) != assignor:
+		m.newEpoch(now, g, "another assignor is asked for by most")
 	}
 	return member, changed
 }

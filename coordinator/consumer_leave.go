@@ -50,7 +50,8 @@ func (m *Machine) leaveForAWhile(g *group, member *consumerMember) {
 	if member.state == memberUnrevoked {
 		member.state = memberStable
 	}
-	g.consumer.setOwned(member, member.assigned, nil)
+	// Who comes back in its place begins with epoch 0.
+	g.consumer.setOwned(member, member.assigned.since(0), nil)
 	m.timers.stop(timerKey{rebalanceTimer, g.id, member.id})
 	m.recordCurrent(g, member)
 }

@@ -21,18 +21,22 @@ func (m *Machine) consumerCheckCommit(g *group, memberID string, instanceID *str
 	switch {
 	case member == nil:
 		return kerr.UnknownMemberID.Code
-	case member.classic != nil && epoch != member.epoch:
-		return kerr.IllegalGeneration.Code
-	case member.classic != nil:
-		return 0
-	case !isTxn && version < commitNoGroup:
+	case member.classic == nil && !isTxn && version < commitNoGroup:
 		return kerr.UnsupportedVersion.Code
 	case epoch == member.epoch:
 		return 0
 	case epoch > member.epoch || epoch <= 0 || !member.hadSince(epoch, topics):
-		return kerr.StaleMemberEpoch.Code
+		return member.stale()
 	}
 	return 0
+}
+
+// stale is the error for a wrong epoch of the member, or generation.
+func (member *consumerMember) stale() int16 {
+	if member.classic != nil {
+		return kerr.IllegalGeneration.Code
+	}
+	return kerr.StaleMemberEpoch.Code
 }
 
 // hadSince says that a member has had all of these partitions at that epoch, and
@@ -64,11 +68,8 @@ func (m *Machine) consumerCheckFetch(g *group, memberID string, epoch int32) int
 	switch {
 	case member == nil:
 		return kerr.UnknownMemberID.Code
-	case epoch == member.epoch:
-		return 0
-	case member.classic != nil:
-		return kerr.IllegalGeneration.Code
-	default:
-		return kerr.StaleMemberEpoch.Code
+	case epoch != member.epoch:
+		return member.stale()
 	}
+	return 0
 }

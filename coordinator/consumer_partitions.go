@@ -86,6 +86,15 @@ func (s partitionSet) same(other partitionSet) bool {
 	})
 }
 
+// since gives a set all of whose partitions came at one epoch.
+func (s partitionSet) since(epoch int32) partitionSet {
+	out := slices.Clone(s)
+	for i := range out {
+		out[i].epochs = slices.Repeat([]int32{epoch}, len(out[i].partitions))
+	}
+	return out
+}
+
 // toStored gives what a record holds.
 func (s partitionSet) toStored() []stored.TopicPartitions {
 	out := make([]stored.TopicPartitions, len(s))

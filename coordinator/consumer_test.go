@@ -478,6 +478,12 @@ func TestConsumerAssignorOfMost(t *testing.T) {
 	if got := tt.describe("g").AssignorName; got != "range" {
 		t.Errorf("a member asks for range, it is %s", got)
 	}
+	uniform := "uniform"
+	body := b.request()
+	body.ServerAssignor = &uniform
+	if b.send(body); b.epoch != 3 || tt.describe("g").AssignorName != "uniform" {
+		t.Errorf("it asks for another, and is at epoch %d", b.epoch)
+	}
 }
 
 func TestConsumerCommitsAreChecked(t *testing.T) {

@@ -207,7 +207,7 @@ func (m *Machine) downgrade(now time.Time, g *group, why string) {
 			client:           from.client,
 			sessionTimeout:   millis(from.classic.session),
 			rebalanceTimeout: millis(max(from.rebalanceTimeout, 0)),
-			assignment:       m.embeddedAssignment(from),
+			assignment:       m.embeddedAssignment(from, from.assigned, from.revoking),
 			synced:           true,
 		}
 		for _, p := range from.classic.protocols {
@@ -227,24 +227,49 @@ func (m *Machine) downgrade(now time.Time, g *group, why string) {
 		m.keepSession(now, g, c.members[id])
 	}
 	m.note(g, "becomes a classic group, with %d members", len(c.members))
+	if why == "" && !old.reconciled() {
+		// What members were still to give up or to get, nobody would.
+		why = "members were on their way to another assignment"
+	}
 	if why != "" {
 		m.prepareRebalance(now, g, why)
 	}
 }
 
-// embeddedAssignment is what a classic member has, as it understands it.
-func (m *Machine) embeddedAssignment(member *consumerMember) []byte {
+// reconciled says that all members have what the target gives them.
+func (c *consumerGroup) reconciled() bool {
+	if c.epoch != c.assignmentEpoch {
+		return false
+	}
+	for _, member := range c.members {
+		if !member.reconciled(c.assignmentEpoch) {
+			return false
+		}
+	}
+	return true
+}
+
+// embeddedAssignment is how a classic member is told of partitions. They must be
+// distinct.
+func (m *Machine) embeddedAssignment(member *consumerMember, sets ...partitionSet) []byte {
 	version := int16(0)
 	if protocols := member.classic.protocols; len(protocols) > 0 {
 		if said, err := parseSubscription(protocols[0].Metadata); err == nil {
 			version = said.version
 		}
 	}
-	var topics []namedPartitions
-	for _, t := range member.assigned {
-		if topic, ok := m.topics.TopicByID(t.id); ok {
-			topics = append(topics, namedPartitions{topic.Name, t.partitions})
+	byName := map[string][]int32{}
+	for _, set := range sets {
+		for _, t := range set {
+			if topic, ok := m.topics.TopicByID(t.id); ok {
+				byName[topic.Name] = append(byName[topic.Name], t.partitions...)
+			}
 		}
+	}
+	topics := make([]namedPartitions, 0, len(byName))
+	for name, partitions := range byName {
+		slices.Sort(partitions)
+		topics = append(topics, namedPartitions{name, partitions})
 	}
 	slices.SortFunc(topics, func(a, b namedPartitions) int { return cmp.Compare(a.topic, b.topic) })
 	return appendAssignment(nil, version, topics)

@@ -195,7 +195,7 @@ func (m *Machine) consumerClassicSync(now time.Time, g *group, req *Request, bod
 	m.keepAlive(now, g, member)
 	kind := consumerProtocolType
 	resp.ProtocolType, resp.Protocol = &kind, protocol
-	resp.MemberAssignment = m.embeddedAssignment(member)
+	resp.MemberAssignment = m.embeddedAssignment(member, member.assigned)
 }
 
 // consumerClassicHeartbeat handles Heartbeat.

@@ -48,6 +48,7 @@ type world struct {
 	groups  []string // their ids
 	pending map[*simRequest]struct{}
 	trail   []string // the last steps, for messages
+	lost    bool     // what the machine asks for does not happen
 
 	offsets  map[offsetKey]int64 // what is committed
 	leaders  map[generation]string
@@ -257,7 +258,7 @@ func (w *world) send(from Client, body kmsg.Request, group string, done func(kms
 // ask is send for what is answered at once, and never gets lost.
 func (w *world) ask(from Client, body kmsg.Request, group string, done func(kmsg.Response)) {
 	w.t.Helper()
-	if r := w.step(from, body, group, done); r.group != "" {
+	if r := w.step(from, body, group, done); r.group != "" && !w.lost {
 		w.fail("%s is not answered at once", r.what)
 	}
 }
@@ -270,7 +271,7 @@ func (w *world) step(from Client, body kmsg.Request, group string, done func(kms
 	w.remember("%s %+v", r.what, body)
 	w.pending[r] = struct{}{}
 	w.apply(w.m.Step(w.now, &Request{Body: body, Client: from, Token: r}))
-	if g := w.m.groups[group]; g != nil {
+	if g := w.m.groups[group]; g != nil && !w.lost {
 		w.check(g)
 	}
 	return r
@@ -278,6 +279,9 @@ func (w *world) step(from Client, body kmsg.Request, group string, done func(kms
 
 // apply does what the machine asks for.
 func (w *world) apply(out Effects) {
+	if w.lost {
+		return
+	}
 	for _, r := range out.Records {
 		w.log = append(w.log, Record{bytes.Clone(r.Key), bytes.Clone(r.Value)})
 	}
@@ -384,15 +388,29 @@ func (w *world) anyTopic() string {
 	return names[w.rand.IntN(len(names))]
 }
 
-// failover makes another machine of the log the leader.
+// failover makes another machine of the log the leader, or the same again.
 func (w *world) failover() {
-	w.remember("failover")
-	w.apply(w.m.Deactivate())
+	switch w.rand.IntN(3) {
+	case 0:
+		w.remember("failover")
+		w.apply(w.m.Deactivate())
+		w.m = w.replayed()
+	case 1:
+		w.remember("the leader changes and comes back")
+		w.apply(w.m.Deactivate())
+	default:
+		w.remember("what follows is not committed")
+		w.lost = true
+		for range w.rand.IntN(10) {
+			w.actors[w.rand.IntN(len(w.actors))].act()
+		}
+		w.lost = false
+		w.remember("failover")
+		clear(w.pending) // their connections are closed
+		w.m = w.replayed()
+	}
 	if len(w.pending) > 0 {
 		w.fail("%d requests wait at a machine that is not active", len(w.pending))
-	}
-	if w.rand.IntN(2) == 0 {
-		w.m = w.replayed()
 	}
 	w.apply(w.m.Activate(w.now))
 	w.check(nil)

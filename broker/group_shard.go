@@ -240,13 +240,17 @@ func (s *groupShard) replayFrom(offset int64, buf []byte) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for rest := buf; len(rest) > 0; {
-		h, err := record.Verify(rest)
+		h, err := record.ParseHeader(rest)
 		if err != nil {
 			return buf, err
 		}
-		s.replayBatch(&h, rest[:h.Bytes()])
+		batch := rest[:min(h.Bytes(), len(rest))]
+		if h, err = record.Verify(batch); err != nil {
+			return buf, err
+		}
+		s.replayBatch(&h, batch)
 		s.mu.next = h.NextOffset()
-		rest = rest[h.Bytes():]
+		rest = rest[len(batch):]
 	}
 	return buf, nil
 }

@@ -124,7 +124,7 @@ func (m *benchMember) rejoin(ctx context.Context, round int, before int32) error
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		again, err := m.joinAndSync(round)
+		again, err := m.joinAndSync(ctx, round)
 		if err != nil {
 			return err
 		}
@@ -143,8 +143,8 @@ func (m *benchMember) rejoin(ctx context.Context, round int, before int32) error
 }
 
 // joinAndSync tells whether another rebalance began meanwhile.
-func (m *benchMember) joinAndSync(round int) (again bool, err error) {
-	joined, err := m.join(round)
+func (m *benchMember) joinAndSync(ctx context.Context, round int) (again bool, err error) {
+	joined, err := m.join(ctx, round)
 	if err != nil {
 		return false, err
 	}
@@ -182,7 +182,7 @@ func (m *benchMember) joinAndSync(round int) (again bool, err error) {
 // benchSession is the members' session and rebalance time-out.
 const benchSession = 60_000 // milliseconds
 
-func (m *benchMember) join(round int) (*kmsg.JoinGroupResponse, error) {
+func (m *benchMember) join(ctx context.Context, round int) (*kmsg.JoinGroupResponse, error) {
 	metadata := kmsg.ConsumerMemberMetadata{Version: 1, Topics: []string{m.group.Topic}, UserData: fmt.Append(nil, round)}
 	protocol := kmsg.NewJoinGroupRequestProtocol()
 	protocol.Name, protocol.Metadata = "range", metadata.AppendTo(nil)
@@ -200,12 +200,21 @@ func (m *benchMember) join(round int) (*kmsg.JoinGroupResponse, error) {
 		switch err := kerr.ErrorForCode(resp.ErrorCode); {
 		case errors.Is(err, kerr.MemberIDRequired):
 			m.id = resp.MemberID
+		case coordinatorStarts(err):
+			if err := pause(ctx, time.Now().Add(20*time.Millisecond), nil); err != nil {
+				return nil, err
+			}
 		case err != nil:
 			return nil, fmt.Errorf("join: %w", err)
 		default:
 			return resp, nil
 		}
 	}
+}
+
+// coordinatorStarts tells whether a coordinator is only about to serve.
+func coordinatorStarts(err error) bool {
+	return errors.Is(err, kerr.NotCoordinator) || errors.Is(err, kerr.CoordinatorNotAvailable) || errors.Is(err, kerr.CoordinatorLoadInProgress)
 }
 
 // assign gives each member as many partitions as any other.
@@ -268,6 +277,7 @@ func Commits(ctx context.Context, l Load, groups int) (Result, error) {
 	if err := l.check(); err != nil {
 		return Result{}, err
 	}
+	l.Clients = min(l.Clients, groups)
 	names := make([]string, groups)
 	addresses := make([]string, groups)
 	for i := range names {
@@ -317,19 +327,25 @@ func (c *committer) Exchange([]byte) error {
 	t.Topic, t.Partitions = c.topic, []kmsg.OffsetCommitRequestTopicPartition{p}
 	req := kmsg.NewPtrOffsetCommitRequest()
 	req.Version, req.Group, req.Topics = 7, group, []kmsg.OffsetCommitRequestTopic{t}
-	answer, err := c.ask(req)
-	if err != nil {
-		return err
+	for {
+		answer, err := c.ask(req)
+		if err != nil {
+			return err
+		}
+		resp := answer.(*kmsg.OffsetCommitResponse)
+		if len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 1 {
+			return errors.New("a commit was answered for other partitions")
+		}
+		err = kerr.ErrorForCode(resp.Topics[0].Partitions[0].ErrorCode)
+		if coordinatorStarts(err) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("commit for %s: %w", group, err)
+		}
+		c.last[group] = c.sent
+		return nil
 	}
-	resp := answer.(*kmsg.OffsetCommitResponse)
-	if len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 1 {
-		return errors.New("a commit was answered for other partitions")
-	}
-	if err := kerr.ErrorForCode(resp.Topics[0].Partitions[0].ErrorCode); err != nil {
-		return fmt.Errorf("commit for %s: %w", group, err)
-	}
-	c.last[group] = c.sent
-	return nil
 }
 
 func verifyCommits(ctx context.Context, l Load, committers []*committer) error {

@@ -87,8 +87,8 @@ func (m *Machine) checkFetch(g *group, want *kmsg.OffsetFetchRequestGroup) int16
 	if len(want.Group) > maxIDBytes {
 		return kerr.InvalidGroupID.Code
 	}
-	if g == nil || g.consumer == nil {
-		return 0
+	if g == nil || g.consumer == nil || want.MemberID == nil && want.MemberEpoch < 0 {
+		return 0 // who names no member may
 	}
 	memberID := ""
 	if want.MemberID != nil {

@@ -20,6 +20,8 @@ const (
 	// commitEvery is how often what was written is committed: what a crash
 	// may have read again.
 	commitEvery = time.Second
+	// heartbeatEvery is how soon a classic group's change is noticed.
+	heartbeatEvery = time.Second
 	// leaveWithin is how long the last commit and the leaving may take.
 	leaveWithin = 5 * time.Second
 	// pollRecords is the most that is written before a rebalance may go on.
@@ -146,6 +148,7 @@ func (a *app) readGroup(ctx context.Context, f *consumeFlags, plan *consumePlan,
 		kgo.ConsumerGroup(plan.group.name),
 		kgo.Balancers(plan.group.balancers...),
 		kgo.ConsumeResetOffset(reset),
+		kgo.HeartbeatInterval(heartbeatEvery),
 		kgo.BlockRebalanceOnPoll(),
 		kgo.AutoCommitMarks(),
 		kgo.AutoCommitInterval(commitEvery),

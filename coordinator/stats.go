@@ -15,6 +15,9 @@ type Stats struct {
 	// the machine was made; ExpiredOffsets, offsets that have expired.
 	Rebalances     uint64
 	ExpiredOffsets uint64
+	// TargetAssignments counts those calculated for consumer groups since the
+	// machine was made: their rebalances.
+	TargetAssignments uint64
 }
 
 // StatsKey is a kind and state of groups.
@@ -23,10 +26,11 @@ type StatsKey struct{ Kind, State string }
 // Stats looks at all groups.
 func (m *Machine) Stats() Stats {
 	s := Stats{
-		Groups:         map[StatsKey]int{},
-		Members:        map[string]int{},
-		Rebalances:     m.rebalances,
-		ExpiredOffsets: m.expired,
+		Groups:            map[StatsKey]int{},
+		Members:           map[string]int{},
+		Rebalances:        m.rebalances,
+		ExpiredOffsets:    m.expired,
+		TargetAssignments: m.consumers.rebalances,
 	}
 	for _, g := range m.groups {
 		s.Groups[StatsKey{g.kind(), m.stateName(g)}]++

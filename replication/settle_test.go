@@ -130,6 +130,48 @@ func TestSettledGroupCrashes(t *testing.T) {
 	}
 }
 
+// A log of which all entries were given up, by retention or for compaction, goes
+// on where it was.
+func TestRestartWithoutEntries(t *testing.T) {
+	for _, drop := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			mem := newMem(t)
+			rep := openReplica(t, mem)
+			for range 3 {
+				rep.mustPut(100)
+			}
+			l := rep.recorder.log
+			if err := l.Roll(); err != nil {
+				t.Fatal(err)
+			}
+			if drop {
+				rep.group.DropBefore(l.EndOffset())
+				synctest.Wait()
+			} else if err := rep.group.Settle(t.Context(), l.EndOffset()); err != nil {
+				t.Fatal(err)
+			}
+			last, _ := l.Last()
+			if l.First() != last+1 {
+				t.Fatalf("entries %d to %d are left", l.First(), last)
+			}
+			history := rep.requests()
+			rep.close()
+			for range 2 {
+				rep = openReplica(t, mem)
+				rep.awaitLeading()
+				if l := rep.recorder.log; l.First() != last+1 || l.EndOffset() < 3 {
+					t.Errorf("the log begins at entry %d and ends at offset %d", l.First(), l.EndOffset())
+				}
+				sameHistory(t, "after a restart", history, rep.requests())
+				if a := rep.mustPut(100); a.index <= last {
+					t.Errorf("entry %d follows entry %d", a.index, last)
+				}
+				rep.close()
+			}
+		})
+	}
+}
+
 // What a compaction breaks in the log takes the replica offline, and it comes
 // back; what it breaks in its own files does not.
 func TestCompactionThatFails(t *testing.T) {

@@ -36,15 +36,23 @@ func newStore(g *Group, l *log.Log) *store {
 	return &store{g: g, log: l, broken: make(chan struct{}), rolls: l.Rolls()}
 }
 
+// FirstIndex is 0 where the log has no entry: it never had one, or all were
+// given up behind a snapshot.
 func (s *store) FirstIndex() (uint64, error) {
-	if last, _ := s.log.Last(); last == 0 {
+	first := s.log.First()
+	if last, _ := s.log.Last(); last < first {
 		return 0, nil
 	}
-	return s.log.First(), nil
+	return first, nil
 }
 
+// LastIndex is 0 where the log has no entry: raft reads the last one when it
+// starts, and goes on behind its snapshot where there is none.
 func (s *store) LastIndex() (uint64, error) {
 	last, _ := s.log.Last()
+	if last < s.log.First() {
+		return 0, nil
+	}
 	return last, nil
 }
 

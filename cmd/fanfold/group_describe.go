@@ -30,8 +30,8 @@ partition is read, which --no-time-lag leaves out.
 
 LAG is measured as Kafka's tools do, end minus committed: it counts records that
 retention has deleted unread, which NOTE tells, and those of compacted topics
-that are gone. A partition without a committed offset has none: where its reader
-begins is the reader's choice.`,
+that are gone. Of a partition without a committed offset it is not known: where
+its reader begins is the reader's choice.`,
 		Example: `  fanfold group describe billing
   fanfold group describe billing shipping --no-time-lag
   fanfold group describe billing -o json | jq '.[0].lag'
@@ -140,21 +140,27 @@ func groupTypeText(g *groupState) string {
 
 // lagText is the lag of the whole group in words.
 func lagText(g *groupState) string {
-	behind := int64(0)
+	behind, unknown := int64(0), int64(0)
 	for i := range g.Partitions {
-		if lag := g.Partitions[i].Lag; lag != nil && *lag > 0 {
+		switch lag := g.Partitions[i].Lag; {
+		case lag == nil:
+			unknown++
+		case *lag > 0:
 			behind++
 		}
 	}
-	if behind == 0 {
-		if len(g.Partitions) == 0 {
-			return "-"
+	text := "none"
+	switch {
+	case len(g.Partitions) == 0:
+		text = "-"
+	case behind > 0:
+		text = fmt.Sprintf("%s on %s", plural(g.Lag, "record"), plural(behind, "partition"))
+		if g.LagMillis != nil {
+			text += ", the oldest " + ageText(*g.LagMillis) + " old"
 		}
-		return "none"
 	}
-	text := fmt.Sprintf("%s on %s", plural(g.Lag, "record"), plural(behind, "partition"))
-	if g.LagMillis != nil {
-		text += ", the oldest " + ageText(*g.LagMillis) + " old"
+	if unknown > 0 {
+		text += fmt.Sprintf("; not known of %s", plural(unknown, "partition"))
 	}
 	return text
 }

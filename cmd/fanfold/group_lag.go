@@ -24,7 +24,7 @@ func (s *groupState) fillTimeLag(ctx context.Context, a *app) error {
 	r := ranges{pending: make(map[partitionOf]*offsetRange)}
 	for i := range s.Partitions {
 		p := &s.Partitions[i]
-		if p.Lag == nil || *p.Lag == 0 || p.Start == nil || *p.Start == *p.End {
+		if p.Committed == nil || p.Lag == nil || *p.Lag == 0 || p.Start == nil || *p.Start == *p.End {
 			continue
 		}
 		at := partitionOf{p.Topic, p.Partition}

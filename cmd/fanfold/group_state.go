@@ -274,7 +274,7 @@ func committedOffsets(ctx context.Context, c *client, group string) (map[partiti
 }
 
 // fillPartitions adds to a group its partitions: those with a committed offset
-// and those that members have, with their offsets and lag.
+// and those that members have or shall have, with their offsets and lag.
 func (s *groupState) fillPartitions(ctx context.Context, c *client) error {
 	committed, err := committedOffsets(ctx, c, s.Name)
 	if err != nil {
@@ -286,8 +286,12 @@ func (s *groupState) fillPartitions(ctx context.Context, c *client) error {
 	for p := range committed {
 		all[p], topics[p.topic] = true, true
 	}
-	for p := range owners {
-		all[p], topics[p.topic] = true, true
+	for i := range s.Members {
+		for _, t := range slices.Concat(s.Members[i].Assigned, s.Members[i].Pending) {
+			for _, p := range t.Partitions {
+				all[partitionOf{t.Topic, p}], topics[t.Topic] = true, true
+			}
+		}
 	}
 	starts, ends, err := listLogs(ctx, c, slices.Collect(maps.Keys(topics)))
 	if err != nil {
@@ -355,6 +359,9 @@ func (p *groupPartition) measure(ends kadm.ListedOffsets) {
 		return
 	case p.Committed == nil:
 		p.Note = "nothing committed"
+		if p.Start != nil && *p.Start == *p.End {
+			p.Lag, p.LagMillis = &zero, &zero
+		}
 		return
 	case *p.Committed > *p.End:
 		p.Note = "committed beyond the log's end"

@@ -414,6 +414,22 @@ func FuzzParsePeriod(f *testing.F) {
 	})
 }
 
+func TestLagText(t *testing.T) {
+	n := func(n int64) *int64 { return &n }
+	for want, g := range map[string]groupState{
+		"-":    {},
+		"none": {Partitions: []groupPartition{{Lag: n(0)}}},
+		"5 records on 2 partitions, the oldest 2s old; not known of 1 partition": {
+			Lag: 5, LagMillis: n(2000), Partitions: []groupPartition{{Lag: n(3)}, {Lag: n(2)}, {Lag: n(0)}, {}},
+		},
+		"none; not known of 1 partition": {Partitions: []groupPartition{{}}},
+	} {
+		if got := lagText(&g); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
 func TestAgeText(t *testing.T) {
 	for ms, want := range map[int64]string{850: "850ms", 134_000: "2m14s", 8_000_000: "2h13m", 300_000_000: "3d11h"} {
 		if got := ageText(ms); got != want {

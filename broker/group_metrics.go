@@ -178,5 +178,7 @@ func (s *groupShard) view() ([]groupView, uint64) {
 		v := &views[at[o.Group]]
 		v.offsets = append(v.offsets, o)
 	}
-	return views, s.mu.machine.Stats().Rebalances
+	return views, rebalancesOf(s.mu.machine.Stats())
 }
+
+func rebalancesOf(s coordinator.Stats) uint64 { return s.Rebalances + s.TargetAssignments }

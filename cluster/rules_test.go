@@ -146,7 +146,7 @@ func TestCreateTopicRules(t *testing.T) {
 		{"config", config("retention.ms", "5"), nil, ""},
 		{"unknown config", config("retention.mss", "5"), kerr.InvalidConfig, `did you mean "retention.ms"`},
 		{"bad config", config("retention.ms", "x"), kerr.InvalidConfig, "not a whole number"},
-		{"compact", config("cleanup.policy", "compact"), kerr.InvalidConfig, "compaction is not built yet"},
+		{"policy", config("cleanup.policy", "shrink"), kerr.InvalidConfig, "not one of delete, compact"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			before := c.Image()
@@ -285,7 +285,7 @@ func TestAlterTopicConfigs(t *testing.T) {
 		{"bad", []ConfigOp{{Name: "segment.bytes", Value: "1"}}, kerr.InvalidConfig, "at least 1048576"},
 		{"twice", []ConfigOp{{Name: "segment.ms", Value: "1"}, {Kind: ConfigDelete, Name: "segment.ms"}}, kerr.InvalidRequest, "twice"},
 		{"append to a number", []ConfigOp{{Kind: ConfigAppend, Name: "segment.ms", Value: "1"}}, kerr.InvalidConfig, "only lists"},
-		{"append compact", []ConfigOp{{Kind: ConfigAppend, Name: "cleanup.policy", Value: "compact"}}, kerr.InvalidConfig, "compaction"},
+		{"append a policy", []ConfigOp{{Kind: ConfigAppend, Name: "cleanup.policy", Value: "shrink"}}, kerr.InvalidConfig, "not one of delete, compact"},
 		{"subtract all", []ConfigOp{{Kind: ConfigSubtract, Name: "cleanup.policy", Value: "delete"}}, kerr.InvalidConfig, "empty policy"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -522,7 +522,7 @@ func TestHostileVersions(t *testing.T) {
 	}
 	// Where the whole answer has an error code, it says UNSUPPORTED_VERSION.
 	for _, c := range []struct{ key, version int16 }{
-		{4, 0}, {4, 7}, {5, 0}, {5, 4}, {6, 0}, {6, 8}, {7, 0}, {7, 3}, {10, 0}, {11, 0}, {11, 9}, {12, 0}, {13, 0}, {14, 0}, {17, 0}, {36, 2},
+		{4, 0}, {4, 7}, {5, 0}, {5, 4}, {6, 0}, {6, 8}, {7, 0}, {7, 3}, {17, 0}, {25, 0}, {25, 4}, {26, 0}, {26, 5}, {36, 2}, {38, 0}, {39, 1}, {40, 2},
 	} {
 		t.Run(fmt.Sprintf("%s %d", kmsg.NameForKey(c.key), c.version), func(t *testing.T) {
 			conn := v.on(t).dial()

@@ -25,7 +25,7 @@ cross: ## build for linux, darwin and windows on amd64 and arm64
 interop: ## the other languages' clients, with part of Go's source tree
 	bash interop/run.sh --quick
 
-bench: ## Fanfold, Kafka, JetStream and the floor side by side, for an hour: bench/RESULTS.md
+bench: ## Fanfold, Kafka, JetStream and the floor side by side: bench/RESULTS.md
 	go run ./bench/compare
 
 ci: ## everything that must hold before a change is taken

@@ -338,6 +338,13 @@ func (c *compactor) groupFrom(i int) int {
 	return n
 }
 
+// keepsHeader says whether a batch stays though no record of it does: as the
+// last one of its producer, or as the last one of all, so that whoever reads the
+// log comes to its end.
+func (c *compactor) keepsHeader(h *record.Header) bool {
+	return h.NextOffset() == c.next.base || h.HasProducer() && c.opts.KeepProducer(h)
+}
+
 // horizon is when tombstones that are compacted now may go.
 func (c *compactor) horizon() int64 {
 	return c.now + min(max(c.opts.DeleteRetention, 0), math.MaxInt64-c.now)
@@ -349,7 +356,7 @@ func (c *compactor) verdict(h *record.Header, b []byte) (out []byte, keep bool, 
 	case h.IsControl() || h.IsTransactional() || h.BaseOffset > c.last:
 		return b, true, nil
 	case h.Records == 0:
-		return b, c.opts.KeepProducer(h), nil
+		return b, c.keepsHeader(h), nil
 	}
 	var done record.Compacted
 	due := h.HasDeleteHorizon() && c.now >= h.BaseTimestamp
@@ -381,7 +388,7 @@ func (c *compactor) verdict(h *record.Header, b []byte) (out []byte, keep bool, 
 		return b, true, nil
 	case done.Kept > 0:
 		return c.made, true, nil
-	case h.HasProducer() && c.opts.KeepProducer(h):
+	case c.keepsHeader(h):
 		c.made = record.AppendEmpty(c.made[:0], *h)
 		return c.made, true, nil
 	}

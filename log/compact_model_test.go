@@ -144,7 +144,7 @@ func (w *world) readRecords(from int64) []keyedEntry {
 		}
 		b := readRange(w.t, r)
 		if len(b) == 0 {
-			return list // nothing is left from there on
+			w.fatal("there is nothing from offset %d on, the log ends at %d", from, end)
 		}
 		for len(b) > 0 {
 			h, err := record.ParseHeader(b)

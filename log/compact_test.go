@@ -154,6 +154,36 @@ func TestCompactKeepsProducersAndMarkers(t *testing.T) {
 	}
 }
 
+// A log whose end loses all records still has a batch there: who reads on comes
+// to the end.
+func TestCompactKeepsTheEnd(t *testing.T) {
+	l, _ := clockLog(t, Limits{SegmentBytes: 1 << 20})
+	for range 3 {
+		appendKeys(t, l, nil, keyValue{"", []byte("from before the topic was compacted")}, keyValue{"", nil})
+	}
+	settleAll(t, l)
+	compactAll(t, l, CompactOptions{})
+	wantRecords(t, l)
+	for offset := range int64(6) {
+		r, err := l.Read(offset, 6, 1000, true)
+		must(t, err)
+		h, err := record.ParseHeader(readRange(t, r))
+		if err != nil || h.BaseOffset != 4 || h.NextOffset() != 6 || h.Records != 0 {
+			t.Errorf("at offset %d there is %+v, %v", offset, h, err)
+		}
+	}
+	// It is the end no more.
+	appendKeys(t, l, nil, keyValue{"a", []byte("1")})
+	settleAll(t, l)
+	compactAll(t, l, CompactOptions{})
+	wantRecords(t, l, "6 a=1")
+	if r, err := l.Read(0, 7, 1000, true); err != nil || r.Len() == 0 {
+		t.Error(err)
+	} else if h, err := record.ParseHeader(readRange(t, r)); err != nil || h.BaseOffset != 6 {
+		t.Errorf("the log begins with %+v, %v", h, err)
+	}
+}
+
 // With room for a few keys it takes several passes, and comes to the same.
 func TestCompactInManyPasses(t *testing.T) {
 	for _, keys := range []int{3, 40, 1000} {

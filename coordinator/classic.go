@@ -307,6 +307,16 @@ func (member *classicMember) bytes() int {
 
 const protocolBaseBytes = 64
 
+// keptProtocols are copies of protocols: those of a request are parts of all that
+// it holds, which may be far more.
+func keptProtocols(protocols []kmsg.JoinGroupRequestProtocol) []kmsg.JoinGroupRequestProtocol {
+	kept := make([]kmsg.JoinGroupRequestProtocol, len(protocols))
+	for i, p := range protocols {
+		kept[i] = kmsg.JoinGroupRequestProtocol{Name: p.Name, Metadata: bytes.Clone(p.Metadata)}
+	}
+	return kept
+}
+
 // uniqueProtocols leaves out protocols that are named again.
 func uniqueProtocols(protocols []kmsg.JoinGroupRequestProtocol) []kmsg.JoinGroupRequestProtocol {
 	if len(protocols) < 2 {

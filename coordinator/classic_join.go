@@ -272,6 +272,7 @@ func (m *Machine) updateMember(member *classicMember, g *group, req *Request, bo
 	m.answerJoin(g, member, refusal(member.join, member.id, kerr.RebalanceInProgress))
 	c.count(member, -1)
 	member.client = req.Client
+	body.Protocols = keptProtocols(body.Protocols) // it waits
 	member.protocols = body.Protocols
 	c.count(member, 1)
 	member.sessionTimeout = millis(body.SessionTimeoutMillis)
@@ -292,6 +293,7 @@ func (m *Machine) rebalanceTimeout(body *kmsg.JoinGroupRequest) time.Duration {
 // addClassic makes a new member.
 func (m *Machine) addClassic(now time.Time, g *group, req *Request, body *kmsg.JoinGroupRequest, id string) {
 	c := g.classic
+	body.Protocols = keptProtocols(body.Protocols) // it waits
 	member := &classicMember{
 		id:               id,
 		instanceID:       body.InstanceID,

@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"bytes"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -42,6 +43,9 @@ func (m *Machine) classicSync(now time.Time, req *Request, body *kmsg.SyncGroupR
 		m.syncedMaybe(g)
 		if member.id == c.leader {
 			m.leaderSync(now, g, member, body)
+		}
+		if member.sync != nil {
+			body.GroupAssignment = nil // it may wait for long, and is not listened to
 		}
 	default:
 		c.setSynced(member, true)
@@ -89,7 +93,7 @@ func (m *Machine) leaderSync(now time.Time, g *group, leader *classicMember, bod
 	}
 	for _, a := range body.GroupAssignment {
 		if member := c.members[a.MemberID]; member != nil {
-			c.setAssignment(member, a.MemberAssignment)
+			c.setAssignment(member, bytes.Clone(a.MemberAssignment)) // not all of the request
 		}
 	}
 	c.setState(now, classicStable)

@@ -15,7 +15,8 @@ type Request struct {
 	// LeaveGroup, OffsetCommit, OffsetFetch (of one group), ListGroups,
 	// DescribeGroups (of one group), DeleteGroups (of one group), OffsetDelete,
 	// ConsumerGroupHeartbeat, ConsumerGroupDescribe (of one group), with its
-	// version. The machine may keep byte slices of it.
+	// version. The machine may change it. It keeps no byte slices of it: what it
+	// keeps is bounded, and a request is not.
 	Body   kmsg.Request
 	Client Client
 	Token  any // comes back with the answer

@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"bytes"
 	"cmp"
 	"slices"
 	"time"
@@ -177,7 +178,7 @@ func withoutEpochs(s partitionSet) partitionSet {
 func storedProtocols(protocols []kmsg.JoinGroupRequestProtocol) []stored.ClassicProtocol {
 	out := make([]stored.ClassicProtocol, len(protocols))
 	for i, p := range protocols {
-		out[i] = stored.ClassicProtocol{Name: p.Name, Metadata: p.Metadata}
+		out[i] = stored.ClassicProtocol{Name: p.Name, Metadata: bytes.Clone(p.Metadata)}
 	}
 	return out
 }

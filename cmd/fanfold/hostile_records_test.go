@@ -259,7 +259,7 @@ func TestHostileCompression(t *testing.T) {
 			}
 			v.createTopic(topic, 1, "compression.type", to)
 			// The request itself is in memory, whatever it decompresses to.
-			v.bounded(fmt.Sprintf("a bomb of %d KiB", len(bomb)>>10), int64(len(bomb))+72<<20, func() {
+			v.bounded(fmt.Sprintf("a bomb of %d KiB", len(bomb)>>10), min(int64(len(bomb))+72<<20, 96<<20), func() {
 				if p := v.produceBeside(topic, bomb); p.ErrorCode != 0 && p.ErrorCode != kerr.MessageTooLarge.Code {
 					t.Errorf("answered by %+v", p)
 				}

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
-	"slices"
 )
 
 // Builder gathers records and makes a batch of them. It may be used again
@@ -134,6 +133,10 @@ func appendNullable(dst, v []byte) []byte {
 	return append(dst, v...)
 }
 
+// firstOutputBytes bounds the room that is made for a batch compressed anew
+// before its size is known: a large one may be refused, or become small.
+const firstOutputBytes = 1 << 20
+
 // Recompress makes of the batch that fills b one of another codec and level
 // (0: the codec's default), in one bounded stream. Records, timestamps,
 // producer fields and all other attributes stay as they are; records are
@@ -148,7 +151,7 @@ func Recompress(b []byte, codec Codec, level int, limits Limits, check Check) ([
 		return nil, err
 	}
 	defer src.close()
-	c := newCompressor(codec, level, slices.Grow([]byte(nil), len(b))[:HeaderBytes])
+	c := newCompressor(codec, level, make([]byte, HeaderBytes, min(len(b), firstOutputBytes)))
 	defer c.release()
 	last := int32(-1)
 	for src.next() {

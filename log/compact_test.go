@@ -256,6 +256,37 @@ func TestCompactLeavesAlone(t *testing.T) {
 	}
 }
 
+// What can be read of a batch that cannot be decoded to its end replaces
+// nothing.
+func TestCompactOfAHalfBrokenBatch(t *testing.T) {
+	l, _ := clockLog(t, Limits{SegmentBytes: 1 << 20})
+	appendKeys(t, l, nil, keyValue{"a", []byte("1")})
+	b, err := record.NewBuilder(record.None, 0)
+	must(t, err)
+	b.Append(1, []byte("a"), []byte("newer"), nil)
+	second := b.Bytes()
+	b.Append(1, []byte("a"), []byte("broken"), nil)
+	raw, err := b.Build(nil)
+	must(t, err)
+	raw[second] = 0x7f
+	raw[17], raw[18], raw[19], raw[20] = crcBytes(raw)
+	last, _ := l.Last()
+	must(t, l.AppendLeader([]Entry{{Index: last + 1, Term: 1, Data: raw}}))
+	appendKeys(t, l, nil, keyValue{"b", []byte("1")}, keyValue{"b", []byte("2")})
+	settleAll(t, l)
+	stats := compactAll(t, l, CompactOptions{})
+	if stats.Removed != 1 {
+		t.Errorf("%+v", stats)
+	}
+	for offset, want := range map[int64]int64{0: 0, 1: 1, 3: 3} {
+		r, err := l.Read(offset, 5, 1, true)
+		must(t, err)
+		if h, err := record.ParseHeader(readRange(t, r)); err != nil || h.BaseOffset != want {
+			t.Errorf("at offset %d there is %+v, %v", offset, h, err)
+		}
+	}
+}
+
 func crcBytes(b []byte) (_, _, _, _ byte) {
 	crc := record.ComputeCRC(b)
 	return byte(crc >> 24), byte(crc >> 16), byte(crc >> 8), byte(crc)

@@ -70,7 +70,12 @@ func TestKill9(t *testing.T) {
 // ownBroker is a broker for one test alone.
 func ownBroker(t *testing.T) *broker.Broker {
 	t.Helper()
-	b, err := broker.Start(t.Context(), suite.kind, t.TempDir())
+	return brokerOf(t, suite.kind)
+}
+
+func brokerOf(t *testing.T, kind broker.Kind) *broker.Broker {
+	t.Helper()
+	b, err := broker.Start(t.Context(), kind, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

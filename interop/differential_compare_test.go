@@ -115,6 +115,11 @@ func (s *side) field(name string, f reflect.Value, at where) any {
 		return s.producerName(f.Int())
 	case "SessionID":
 		return s.sessionName(int32(f.Int()))
+	case "MemberID", "LeaderID":
+		if f = reflect.Indirect(f); !f.IsValid() {
+			return "nil"
+		}
+		return s.memberName(f.String())
 	case "Timestamp", "LogAppendTime", "LastTimestamp":
 		return timeName(f.Int())
 	case "RecordBatches":
@@ -124,7 +129,7 @@ func (s *side) field(name string, f reflect.Value, at where) any {
 }
 
 // keyFields are what elements of a list are recognised by, first come.
-var keyFields = []string{"Topic", "Name", "ResourceName", "ApiKey", "Partition", "NodeID", "Dir", "Feature", "ProducerID", "TopicID", "BatchIndex", "RelativeOffset"}
+var keyFields = []string{"Topic", "Name", "ResourceName", "ApiKey", "Partition", "NodeID", "Dir", "Feature", "ProducerID", "TopicID", "BatchIndex", "RelativeOffset", "Key", "Group", "MemberID"}
 
 // sliceTree turns a list into a map by its elements' names: their order says
 // nothing. The second of one name is another element.

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -36,6 +37,8 @@ var areas = []struct {
 	{"FetchSessions", fetchSessionsArea},
 	{"OffsetForLeaderEpoch", offsetForLeaderEpochArea},
 	{"Cluster", clusterArea},
+	{"Groups", classicGroupsArea},
+	{"ConsumerGroups", consumerGroupsArea},
 }
 
 // TestDifferential sends the same requests, in every version that Fanfold
@@ -92,8 +95,8 @@ func startPair(t *testing.T) *pair {
 		}
 		started <- err
 	}
-	go start(kafka, &p.kafka, "Kafka")
-	go start(broker.Fanfold{Binary: bin}, &p.fanfold, "Fanfold")
+	go start(kafka.With(withoutDelay), &p.kafka, "Kafka")
+	go start(broker.Fanfold{Binary: bin}.With(withoutDelay), &p.fanfold, "Fanfold")
 	err = errors.Join(<-started, <-started)
 	for _, s := range []*side{p.kafka, p.fanfold} {
 		if s != nil {
@@ -106,25 +109,26 @@ func startPair(t *testing.T) *pair {
 	return p
 }
 
-// referenceKind is Apache Kafka, fetched where it is not there yet.
-func referenceKind() (broker.Kind, error) {
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return nil, err
+// referenceKind is Apache Kafka, fetched with its tools where it is not there
+// yet.
+var referenceKind = sync.OnceValues(func() (kafka broker.Kafka, err error) {
+	if kafka, err = kafkaKind(); err != nil {
+		return kafka, err
 	}
-	home := filepath.Join(cache, "fanfold", "kafka-4.4.0")
-	if _, err := os.Stat(filepath.Join(home, "done")); err != nil {
+	for _, name := range []string{"kafka-4.4.0", "kafka-tools-4.3.1"} {
+		lib, err := kafkaJars(name)
+		if err != nil {
+			return kafka, err
+		}
+		if _, err := os.Stat(filepath.Join(lib, "..", "done")); err == nil {
+			continue
+		}
 		if out, err := exec.Command("bash", "setup.sh", "--kafka").CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("setup.sh --kafka, which needs Java and Maven: %w\n%s", err, out)
+			return kafka, fmt.Errorf("setup.sh --kafka, which needs Java and Maven: %w\n%s", err, out)
 		}
 	}
-	java, err := jdk()
-	if err != nil {
-		return nil, err
-	}
-	log4j2, err := filepath.Abs("broker/kafka/log4j2.properties")
-	return broker.Kafka{Java: filepath.Join(java, "bin", "java"), Log4j2: log4j2, Lib: filepath.Join(home, "lib")}, err
-}
+	return kafka, nil
+})
 
 // checkCoverage fails where Fanfold lists a version that no area asked for.
 func (p *pair) checkCoverage() {
@@ -166,7 +170,9 @@ type side struct {
 	epochs        map[where]int32     // the first leader epoch of partitions
 	producerNames map[int64]string
 	producers     map[string]int64
-	session       int32 // that Fetch is in
+	memberNames   map[string]string // for answers
+	memberIDs     map[string]string // of groups' members
+	session       int32             // that Fetch is in
 	messages      []string
 }
 
@@ -175,6 +181,7 @@ func newSide(name string, b *broker.Broker) *side {
 		name: name, broker: b, wire: newWire(b.Addr), cluster: "?",
 		idNames: map[[16]byte]string{}, idTopics: map[[16]byte]string{}, ids: map[string][16]byte{},
 		epochs: map[where]int32{}, producerNames: map[int64]string{}, producers: map[string]int64{},
+		memberNames: map[string]string{}, memberIDs: map[string]string{},
 	}
 }
 
@@ -299,7 +306,8 @@ func readsOnly(req kmsg.Request) bool {
 		return !req.AllowAutoTopicCreation
 	case *kmsg.ApiVersionsRequest, *kmsg.ListOffsetsRequest, *kmsg.DescribeConfigsRequest, *kmsg.DescribeClusterRequest,
 		*kmsg.DescribeTopicPartitionsRequest, *kmsg.DescribeProducersRequest, *kmsg.DescribeLogDirsRequest,
-		*kmsg.OffsetForLeaderEpochRequest, *kmsg.ListConfigResourcesRequest:
+		*kmsg.OffsetForLeaderEpochRequest, *kmsg.ListConfigResourcesRequest, *kmsg.FindCoordinatorRequest,
+		*kmsg.ListGroupsRequest, *kmsg.DescribeGroupsRequest, *kmsg.ConsumerGroupDescribeRequest, *kmsg.OffsetFetchRequest:
 		return true
 	}
 	return false

@@ -53,7 +53,6 @@ func programs(t *testing.T) []program {
 		{name: "kafkajs", argv: []string{"node", in("js", "driver.mjs")}, codecs: []string{"none", "gzip", "snappy"}, codec: "none"},
 	}
 	if os.Getenv("FANFOLD_BIN") == "none" {
-		t.Log("FANFOLD_BIN is none: fanfold produce and consume are left out")
 		return all
 	}
 	bin, err := fanfoldBinary()

@@ -11,7 +11,6 @@ import (
 
 	"github.com/fanfold/fanfold/interop/driver"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // t0 is the timestamp of the first test record, in milliseconds.
@@ -95,7 +94,7 @@ func passRecords(t *testing.T, w program, codecs []string, records []driver.Reco
 			}
 		}
 	}
-	checkCodecs(t, w, topic, written, shrinks)
+	checkCodecs(t, topic, written, shrinks)
 	want := expected(all)
 	for _, r := range recordPrograms(t) {
 		if !r.reads {
@@ -157,11 +156,9 @@ func withoutEmpty(r driver.Record) driver.Record {
 
 // checkCodecs looks at the batches themselves: the broker must have kept the
 // codec that the client chose. A client may leave a batch as it is that the
-// codec would not make smaller, and librdkafka compresses with lz4 only for a
-// broker that lists FindCoordinator.
-func checkCodecs(t *testing.T, writer program, topic string, written map[string]int, shrinks bool) {
+// codec would not make smaller.
+func checkCodecs(t *testing.T, topic string, written map[string]int, shrinks bool) {
 	t.Helper()
-	lz4 := writer.name != "librdkafka" || lists(t, kmsg.FindCoordinator)
 	kept := map[int]bool{}
 	err := readAll(t, suite.broker, topic, func(r *kgo.Record) error {
 		want, got := written[fmt.Sprint(r.Partition, " ", r.Offset)], int(r.Attrs.CompressionType())
@@ -175,29 +172,11 @@ func checkCodecs(t *testing.T, writer program, topic string, written map[string]
 		t.Errorf("topic %s: %v", topic, err)
 	}
 	for at, codec := range written {
-		if everyCodec[codec] == "lz4" && !lz4 {
-			continue
-		}
 		if shrinks && !kept[codec] {
 			t.Errorf("topic %s: no record has codec %s, with which the one at %s was written", topic, everyCodec[codec], at)
 			kept[codec] = true
 		}
 	}
-}
-
-// lists says whether the broker's ApiVersions name a request.
-func lists(t *testing.T, key kmsg.Key) bool {
-	t.Helper()
-	cl, err := kgo.NewClient(kgo.SeedBrokers(suite.broker.Addr))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer cl.Close()
-	resp, err := kmsg.NewPtrApiVersionsRequest().RequestWith(t.Context(), cl)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return slices.ContainsFunc(resp.ApiKeys, func(k kmsg.ApiVersionsResponseApiKey) bool { return k.ApiKey == int16(key) })
 }
 
 // TestClientVersions: clients told to speak as they did to older brokers.

@@ -16,5 +16,6 @@ while [ $# -gt 0 ]; do
 done
 if [ "$INTEROP_BROKER" = kafka ]; then bash setup.sh --kafka; else bash setup.sh; fi
 go test ./broker ./driver ./tree ./clients/...
+go test -count=1 -timeout 20m ./groupdiff # it builds Fanfold by itself
 # One package by itself prints as it goes.
 exec go test -count=1 -v -timeout 40m "$@" .

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Installs what the client programs need into .work, with the languages' own
 # package managers, and builds them; --kafka also fetches Apache Kafka, the
-# reference broker, into the user's cache. What is there already stays.
+# reference broker, and its tools into the user's cache. What is there already
+# stays.
 set -euo pipefail
 cd "$(dirname "$0")"
 work=$PWD/.work
-kafka=${XDG_CACHE_HOME:-$HOME/.cache}/fanfold/kafka-4.4.0
+kafka=${XDG_CACHE_HOME:-$HOME/.cache}/fanfold
 mkdir -p "$work"
 
 # newest_jdk prints the home of the newest JDK that can be found.
@@ -79,9 +80,19 @@ once java-jars clients/java/pom.xml -- jars clients/java/pom.xml "$work/java-lib
 once java clients/java/*.java clients/java/pom.xml -- java_classes
 go build -o "$work/bin/" ./clients/...
 
-if [ "${1:-}" = --kafka ] && [ ! -e "$kafka/done" ]; then
-  echo "setup: Apache Kafka into $kafka"
-  mkdir -p "$kafka"
-  jars broker/kafka/pom.xml "$kafka/lib"
-  touch "$kafka/done"
+# cached POM DIR copies a POM's jars to DIR/lib unless they are there.
+cached() {
+  local wanted
+  wanted=$(cksum <"$1")
+  if [ "$(cat "$2/done" 2>/dev/null)" = "$wanted" ]; then return; fi
+  echo "setup: Apache Kafka into $2"
+  mkdir -p "$2"
+  rm -f "$2/done"
+  jars "$1" "$2/lib"
+  echo "$wanted" >"$2/done"
+}
+
+if [ "${1:-}" = --kafka ]; then
+  cached broker/kafka/pom.xml "$kafka/kafka-4.4.0"
+  cached broker/tools/pom.xml "$kafka/kafka-tools-4.3.1"
 fi

@@ -69,22 +69,31 @@ func brokerKind() (broker.Kind, error) {
 		bin, err := fanfoldBinary()
 		return broker.Fanfold{Binary: bin}, err
 	case "kafka":
-		cache, err := os.UserCacheDir()
-		if err != nil {
-			return nil, err
-		}
-		jdk, err := jdk()
-		if err != nil {
-			return nil, err
-		}
-		log4j2, err := filepath.Abs("broker/kafka/log4j2.properties")
-		return broker.Kafka{
-			Java: filepath.Join(jdk, "bin", "java"), Log4j2: log4j2,
-			Lib: filepath.Join(cache, "fanfold", "kafka-4.4.0", "lib"),
-		}, err
+		kind, err := kafkaKind()
+		return kind, err
 	default:
 		return nil, fmt.Errorf("INTEROP_BROKER is %q, neither fanfold nor kafka", name)
 	}
+}
+
+// kafkaKind is Apache Kafka as setup.sh --kafka has put it there.
+func kafkaKind() (kafka broker.Kafka, err error) {
+	lib, err := kafkaJars("kafka-4.4.0")
+	if err != nil {
+		return kafka, err
+	}
+	jdk, err := jdk()
+	if err != nil {
+		return kafka, err
+	}
+	log4j2, err := filepath.Abs("broker/kafka/log4j2.properties")
+	return broker.Kafka{Java: filepath.Join(jdk, "bin", "java"), Log4j2: log4j2, Lib: lib}, err
+}
+
+// kafkaJars is where setup.sh --kafka puts jars.
+func kafkaJars(name string) (lib string, err error) {
+	cache, err := os.UserCacheDir()
+	return filepath.Join(cache, "fanfold", name, "lib"), err
 }
 
 func jdk() (string, error) {

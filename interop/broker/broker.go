@@ -25,6 +25,9 @@ type Kind interface {
 	Prepare(ctx context.Context, dir string, port int) error
 	// Command is the broker in the foreground.
 	Command(dir string, port int) *exec.Cmd
+	// With is the same program with these settings, which have the same names
+	// for all.
+	With(settings map[string]string) Kind
 }
 
 // Broker is a running broker. It is used by one goroutine at a time.

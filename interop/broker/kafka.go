@@ -3,9 +3,11 @@ package broker
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 )
 
 // Kafka runs Apache Kafka, broker and controller in one process, from a folder
@@ -14,6 +16,8 @@ type Kafka struct {
 	Java   string // the java command
 	Lib    string // folder of the jars
 	Log4j2 string // a log4j2 configuration file
+
+	Settings map[string]string
 }
 
 // kafkaProperties has Kafka's defaults but for what one node needs.
@@ -29,7 +33,14 @@ transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
+group.consumer.min.session.timeout.ms=1000
+group.consumer.min.heartbeat.interval.ms=100
 `
+
+func (k Kafka) With(settings map[string]string) Kind {
+	k.Settings = settings
+	return k
+}
 
 func (k Kafka) Prepare(ctx context.Context, dir string, port int) error {
 	controller, err := freePort()
@@ -37,6 +48,9 @@ func (k Kafka) Prepare(ctx context.Context, dir string, port int) error {
 		return err
 	}
 	properties := fmt.Sprintf(kafkaProperties, port, controller, filepath.Join(dir, "data"))
+	for _, name := range slices.Sorted(maps.Keys(k.Settings)) {
+		properties += name + "=" + k.Settings[name] + "\n"
+	}
 	if err := os.WriteFile(k.properties(dir), []byte(properties), 0o644); err != nil {
 		return err
 	}

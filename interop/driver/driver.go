@@ -17,6 +17,14 @@
 //	checks --brokers B --scratch PREFIX
 //	    the client's own checks on topics with that prefix; a line for each:
 //	    "ok NAME", "FAIL NAME: why".
+//	member --brokers B --topic T --group G --name NAME --protocol P
+//	        --session MS --heartbeat MS
+//	    joins a consumer group by protocol P: eager, cooperative (both classic)
+//	    or consumer (KIP-848); handles records, the value of each being its
+//	    number, and commits them, from the first on where nothing is committed.
+//	    Standard output gets the events of package group. When standard input
+//	    ends, the member commits, leaves and prints so. A line "describe" on it
+//	    asks for the group by the client's own admin API.
 //
 // Each takes --set NAME=VALUE, any number of times: settings of that client.
 // A records file holds lines of tab-separated fields: [offset,] partition,
@@ -30,9 +38,12 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/fanfold/fanfold/interop/group"
 )
 
 // Client is what a program implements for its library.
@@ -42,6 +53,11 @@ type Client interface {
 	// different partitions may run side by side.
 	Consume(ctx context.Context, o Options, add func(Record) error) error
 	Write(ctx context.Context, o Options, records []Record) error
+	// Join is a member of a group until ctx ends; then it leaves in order.
+	Join(ctx context.Context, o Options, m *Member) error
+	// Describe asks for the group by the library's admin API: the fields
+	// State, Members, Assignments, Listed and Offsets.
+	Describe(ctx context.Context, o Options) (group.Event, error)
 	Checks(ctx context.Context, o Options, c *Checks)
 }
 
@@ -52,6 +68,12 @@ type Options struct {
 	Codec   string // none, gzip, snappy, lz4, zstd
 	Scratch string // prefix of the topics that checks may create
 	Set     map[string]string
+
+	Group     string
+	Name      string // of the member, in the test
+	Protocol  string // eager, cooperative, consumer
+	Session   time.Duration
+	Heartbeat time.Duration
 }
 
 type flags struct {
@@ -71,6 +93,11 @@ func parse(args []string) (flags, error) {
 	fs.StringVar(&f.acks, "acks", "", "log of acknowledged records")
 	fs.StringVar(&f.out, "out", "", "folder to rebuild the files in")
 	fs.StringVar(&f.records, "records", "", "records file")
+	fs.StringVar(&f.Group, "group", "", "consumer group")
+	fs.StringVar(&f.Name, "name", "", "the member's name in what it prints")
+	fs.StringVar(&f.Protocol, "protocol", "", "eager, cooperative or consumer")
+	millis(fs, &f.Session, "session", "session time-out")
+	millis(fs, &f.Heartbeat, "heartbeat", "heartbeat interval")
 	fs.Func("set", "`name=value` of the client", func(s string) error {
 		name, value, ok := strings.Cut(s, "=")
 		if !ok {
@@ -82,12 +109,21 @@ func parse(args []string) (flags, error) {
 	return f, fs.Parse(args)
 }
 
+// millis is a flag in milliseconds.
+func millis(fs *flag.FlagSet, to *time.Duration, name, usage string) {
+	fs.Func(name, usage+", in `milliseconds`", func(s string) error {
+		n, err := strconv.ParseInt(s, 10, 32)
+		*to = time.Duration(n) * time.Millisecond
+		return err
+	})
+}
+
 // Main runs the verb named by the command line and ends the process.
 func Main(c Client) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if len(os.Args) < 2 {
-		fail(fmt.Errorf("no verb: produce, consume, write, read or checks"))
+		fail(fmt.Errorf("no verb: produce, consume, write, read, member or checks"))
 	}
 	f, err := parse(os.Args[2:])
 	if err != nil {
@@ -102,6 +138,8 @@ func Main(c Client) {
 		err = write(ctx, c, f)
 	case "read":
 		err = read(ctx, c, f)
+	case "member":
+		err = member(ctx, c, f.Options)
 	case "checks":
 		checks := &Checks{}
 		c.Checks(ctx, f.Options, checks)

@@ -65,6 +65,7 @@ final class AdminChecks {
             configs();
             cluster();
             offsets();
+            new GroupChecks(this, admin, topic).run();
             deletion();
         }
         if (failed > 0) {
@@ -72,7 +73,7 @@ final class AdminChecks {
         }
     }
 
-    private void check(String name, Check c) {
+    void check(String name, Check c) {
         try {
             c.run();
             System.out.println("ok " + name);
@@ -83,7 +84,7 @@ final class AdminChecks {
     }
 
     /** Tries for a while: Apache Kafka's brokers learn of a change a moment after it was answered. */
-    private static void eventually(Check c) throws Exception {
+    static void eventually(Check c) throws Exception {
         long deadline = System.nanoTime() + 10_000_000_000L;
         while (true) {
             try {
@@ -98,20 +99,20 @@ final class AdminChecks {
         }
     }
 
-    private static void equal(Object want, Object got) throws Exception {
+    static void equal(Object want, Object got) throws Exception {
         if (!want.equals(got)) {
             throw new Exception("want " + want + ", got " + got);
         }
     }
 
-    private static void truth(boolean b, String what) throws Exception {
+    static void truth(boolean b, String what) throws Exception {
         if (!b) {
             throw new Exception(what);
         }
     }
 
     /** The future must fail with that error. */
-    private static void fails(Class<? extends Exception> want, KafkaFuture<?> f) throws Exception {
+    static void fails(Class<? extends Exception> want, KafkaFuture<?> f) throws Exception {
         try {
             f.get();
         } catch (ExecutionException e) {

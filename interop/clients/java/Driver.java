@@ -42,6 +42,7 @@ public final class Driver {
                 case "write" -> d.write();
                 case "read" -> d.read();
                 case "checks" -> new AdminChecks(d).run();
+                case "member" -> new Member(d).run();
                 default -> throw new IllegalArgumentException("no verb " + args[0]);
             }
         } catch (Exception e) {

@@ -1,11 +1,12 @@
 // The suite's program for kafkajs. The Go package driver describes verbs and
-// files; kafkajs reads in groups alone, so it has no consume and no read.
+// files; kafkajs reads in groups alone, so it has member, no consume and no read.
 
 import { closeSync, openSync, readFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import kafkajs from 'kafkajs'
 import SnappyCodec from 'kafkajs-snappy'
 import { checks } from './checks.mjs'
+import { member } from './member.mjs'
 
 const { CompressionCodecs, CompressionTypes, Kafka, logLevel, Partitioners } = kafkajs
 CompressionCodecs[CompressionTypes.Snappy] = SnappyCodec
@@ -123,6 +124,7 @@ async function main() {
   const flags = parse(process.argv.slice(3))
   const kafka = connect(flags)
   if (verb === 'checks') return checks(kafka, flags)
+  if (verb === 'member') return member(kafka, flags)
   const producer = kafka.producer({ createPartitioner: noting, allowAutoTopicCreation: flags.set === 'auto-create=true' })
   await producer.connect()
   try {

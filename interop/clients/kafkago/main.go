@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -231,11 +230,8 @@ func (client) Checks(ctx context.Context, o driver.Options, c *driver.Checks) {
 		}
 		return err
 	})
-	// The library asks for the transaction coordinator first, which only a
-	// broker that lists FindCoordinator has.
-	if lists, err := listsFindCoordinator(ctx, cl); err != nil || lists {
-		c.Run("init producer id", func() error { return errors.Join(err, initProducerID(ctx, cl)) })
-	}
+	c.Run("init producer id", func() error { return initProducerID(ctx, cl) })
+	groupChecks(ctx, cl, topic, c)
 	c.Run("delete topic", func() error {
 		r, err := cl.DeleteTopics(ctx, &kafka.DeleteTopicsRequest{Topics: []string{topic}})
 		if err != nil {
@@ -245,17 +241,13 @@ func (client) Checks(ctx context.Context, o driver.Options, c *driver.Checks) {
 	})
 }
 
-func listsFindCoordinator(ctx context.Context, cl *kafka.Client) (bool, error) {
-	r, err := cl.ApiVersions(ctx, &kafka.ApiVersionsRequest{})
-	if err != nil {
-		return false, err
-	}
-	const findCoordinator = 10
-	return slices.ContainsFunc(r.ApiKeys, func(k kafka.ApiVersionsResponseApiKey) bool { return k.ApiKey == findCoordinator }), nil
-}
-
+// initProducerID asks for a producer id, which this library does of the
+// coordinator of a transaction. A broker without transactions says so.
 func initProducerID(ctx context.Context, cl *kafka.Client) error {
 	r, err := cl.InitProducerID(ctx, &kafka.InitProducerIDRequest{})
+	if errors.Is(err, kafka.UnsupportedVersion) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}

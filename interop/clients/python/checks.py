@@ -2,7 +2,16 @@
 
 import time
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicCollection, TopicPartition
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupState,
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    Producer,
+    TopicCollection,
+    TopicPartition,
+)
 from confluent_kafka.admin import (
     AdminClient,
     AlterConfigOpType,
@@ -20,6 +29,7 @@ TIMEOUT = 30
 class Checks:
     def __init__(self, o):
         self.topic = o.scratch + "-python"
+        self.group = self.topic + "-group"
         self.brokers = o.brokers
         self.admin = AdminClient({"bootstrap.servers": o.brokers})
         self.resource = ConfigResource(ConfigResource.Type.TOPIC, self.topic)
@@ -99,6 +109,40 @@ class Checks:
         finally:
             c.close()
 
+    def committed(self):
+        asked = self.admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(self.group)])
+        return {p.partition: p.offset for p in self.one(asked).topic_partitions}
+
+    def commit_without_being_a_member(self):
+        c = Consumer({"bootstrap.servers": self.brokers, "group.id": self.group})
+        try:
+            c.commit(offsets=[TopicPartition(self.topic, 0, 1), TopicPartition(self.topic, 1, 0)], asynchronous=False)
+            got = c.committed([TopicPartition(self.topic, 0)], TIMEOUT)
+            equal(1, got[0].offset)
+        finally:
+            c.close()
+        equal({0: 1, 1: 0}, self.committed())
+
+    def alter_group_offsets(self):
+        offsets = [TopicPartition(self.topic, 0, 2)]
+        self.one(self.admin.alter_consumer_group_offsets([ConsumerGroupTopicPartitions(self.group, offsets)]))
+        equal({0: 2, 1: 0}, self.committed())
+
+    def list_groups(self):
+        listed = self.admin.list_consumer_groups(states={ConsumerGroupState.EMPTY}).result(TIMEOUT)
+        equal([], listed.errors)
+        truth(self.group in [g.group_id for g in listed.valid], "the group is not listed")
+
+    def describe_group(self):
+        d = self.one(self.admin.describe_consumer_groups([self.group]))
+        equal(ConsumerGroupState.EMPTY, d.state)
+        equal(0, len(d.members))
+
+    def delete_group(self):
+        self.one(self.admin.delete_consumer_groups([self.group]))
+        equal({}, self.committed())
+        self.fails(KafkaError.GROUP_ID_NOT_FOUND, self.admin.delete_consumer_groups([self.group]))
+
     def delete_records(self):
         got = self.one(self.admin.delete_records([TopicPartition(self.topic, 0, 2)]))
         equal(2, got.low_watermark)
@@ -136,6 +180,7 @@ def truth(ok, what):
 
 ORDER = """create_topic create_topic_that_exists create_partitions describe_configs alter_configs
 incremental_alter_configs describe_topics describe_cluster write_and_list_offsets offsets_for_times
+commit_without_being_a_member alter_group_offsets list_groups describe_group delete_group
 delete_records delete_topics delete_a_topic_that_is_not_there"""
 
 

@@ -240,11 +240,13 @@ def setting(s):
 def main():
     faulthandler.register(signal.SIGQUIT, all_threads=True)
     a = argparse.ArgumentParser()
-    a.add_argument("verb", choices=["produce", "consume", "write", "read", "checks"])
+    a.add_argument("verb", choices=["produce", "consume", "write", "read", "checks", "member"])
     a.add_argument("--codec", default="none")
     a.add_argument("--set", type=setting, action="append", default=[])
-    for name in "brokers topic tree files acks out records scratch".split():
+    for name in "brokers topic tree files acks out records scratch group name protocol".split():
         a.add_argument("--" + name)
+    for name in "session heartbeat".split():
+        a.add_argument("--" + name, type=int)
     o = a.parse_args()
     o.set = dict(o.set)
     try:
@@ -258,6 +260,10 @@ def main():
             import checks
 
             checks.run(o)
+        elif o.verb == "member":
+            import member
+
+            member.Member(o).run()
         else:
             {"write": write, "read": read}[o.verb](o)
     except Exception as e:

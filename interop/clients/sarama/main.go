@@ -232,6 +232,7 @@ func (client) Checks(_ context.Context, o driver.Options, c *driver.Checks) {
 	})
 	c.Settle("describe log dirs", func() error { return describeLogDirs(adm) })
 	c.Run("delete records", func() error { return deleteRecords(adm, cfg, o.Brokers, topic) })
+	groupChecks(adm, cfg, o.Brokers, topic, c)
 	c.Run("delete topic", func() error { return adm.DeleteTopic(topic) })
 }
 

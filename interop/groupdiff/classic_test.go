@@ -258,6 +258,7 @@ func simpleCommits(q *sequence) {
 }
 
 func fetches(q *sequence) {
+	q.fetch("m1", 1, fetching{what: "of no group"})
 	q.fetch("m1", 5, fetching{what: "of no group"})
 	q.fetch("m1", 8, fetching{what: "of no group"})
 	q.fetch("m1", 8, fetching{what: "of no group, all", all: true})

@@ -145,7 +145,7 @@ func (w *walker) member(name string) {
 	default:
 		if id != "" {
 			// It is back after a restart.
-			if w.leader() == name && w.state(w.pair.sides[1]) != "Stable" {
+			if w.leader() == name {
 				w.note("the leader has gone", true)
 			}
 			w.forget(name)

@@ -3,14 +3,17 @@ package interop
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/fanfold/fanfold/interop/broker"
+	"github.com/twmb/franz-go/pkg/kadm"
 )
 
 // kafkaTools are Apache Kafka's own command-line tools, as its scripts start
@@ -66,7 +69,8 @@ func testTools(t *testing.T) {
 	k.want(k.run("", listGroups, "--list"), `(?m)^`+group+` +Consumer +consumer`)
 	k.want(k.run("", consumerGroups, "--describe", "--group", group), group+` +`+topic+` +0 +4 +4 +0 `)
 
-	records := k.run("", consoleConsumer, "--topic", "__consumer_offsets", "--from-beginning", "--timeout-ms", "2000", "--formatter", offsetFormatter)
+	records := k.run("", consoleConsumer, "--topic", "__consumer_offsets", "--from-beginning", "--max-messages", k.count("__consumer_offsets"),
+		"--formatter", offsetFormatter)
 	k.want(records, `"group":"`+group+`","topic":"`+topic+`","partition":0\}.*"offset":2,`)
 	k.want(records, `"group":"`+group+`","topic":"`+topic+`","partition":0\}.*"offset":4,`)
 
@@ -90,6 +94,18 @@ func (k *kafkaTools) run(stdin, class string, args ...string) string {
 		k.t.Fatalf("%s: %v\n%s", short(class, args), err, out.String())
 	}
 	return out.String()
+}
+
+// count is how many records a topic holds.
+func (k *kafkaTools) count(topic string) string {
+	k.t.Helper()
+	ends, err := admin(k.t, k.b).ListEndOffsets(k.t.Context(), topic)
+	if err = errors.Join(err, ends.Error()); err != nil {
+		k.t.Fatal(err)
+	}
+	count := int64(0)
+	ends.Each(func(end kadm.ListedOffset) { count += end.Offset })
+	return strconv.FormatInt(count, 10)
 }
 
 func short(class string, args []string) string {

@@ -33,11 +33,6 @@ function plan(kafka, admin, topic) {
     const resources = [{ type: ConfigResourceTypes.TOPIC, name: topic, configNames: [name] }]
     return (await admin.describeConfigs({ resources, includeSynonyms: false })).resources[0].configEntries[0].configValue
   }
-  const group = `${topic}-group`
-  const committed = async () => {
-    const [{ partitions }] = await admin.fetchOffsets({ groupId: group, topics: [topic] })
-    return partitions.sort((a, b) => a.partition - b.partition).map((p) => p.offset)
-  }
   return {
     'create topic': async () => {
       const configEntries = [{ name: 'retention.ms', value: '-1' }]
@@ -80,20 +75,6 @@ function plan(kafka, admin, topic) {
     'create partitions': async () => {
       await admin.createPartitions({ topicPartitions: [{ topic, count: 3 }] })
       await eventually(async () => equal(3, (await partitionsOf()).length))
-    },
-    'set offsets of a group': () => eventually(async () => {
-      await admin.setOffsets({ groupId: group, topic, partitions: [{ partition: 0, offset: '2' }, { partition: 1, offset: '1' }] })
-    }),
-    'fetch offsets of a group': async () => equal(['2', '1', '-1'], await committed()),
-    'reset offsets of a group': async () => {
-      await admin.resetOffsets({ groupId: group, topic, earliest: false })
-      equal(['-1', '-1', '-1'], await committed())
-    },
-    'list groups': async () => equal(true, (await admin.listGroups()).groups.some((g) => g.groupId === group)),
-    'describe group': async () => equal('Empty', (await admin.describeGroups([group])).groups[0].state),
-    'delete group': async () => {
-      equal([0], (await admin.deleteGroups([group])).map((r) => r.errorCode))
-      equal(false, (await admin.listGroups()).groups.some((g) => g.groupId === group))
     },
     'delete topic': async () => {
       await admin.deleteTopics({ topics: [topic] })

@@ -64,14 +64,4 @@ func groupChecks(ctx context.Context, cl *kafka.Client, topic string, c *driver.
 		return r.Errors[group]
 	})
 	c.Run("fetch offsets of what there is not", func() error { return fetch(-1, -1) })
-	c.Run("heartbeat of nobody", func() error {
-		r, err := cl.Heartbeat(ctx, &kafka.HeartbeatRequest{GroupID: group, GenerationID: 1, MemberID: "nobody"})
-		if err == nil {
-			err = r.Error
-		}
-		if !errors.Is(err, kafka.UnknownMemberId) {
-			return fmt.Errorf("want unknown member id, got %w", err)
-		}
-		return nil
-	})
 }

@@ -170,7 +170,7 @@ func (c *committed) response(partition int32) kmsg.OffsetFetchResponseGroupTopic
 
 // deleteOffsets handles OffsetDelete 0. Offsets of topics that members subscribe
 // to are not deleted; where that cannot be known, none are while there are
-// members.
+// members. Those of a topic that is gone can be.
 func (m *Machine) deleteOffsets(req *Request, body *kmsg.OffsetDeleteRequest) {
 	resp := kmsg.NewPtrOffsetDeleteResponse()
 	resp.Version = body.Version
@@ -181,12 +181,13 @@ func (m *Machine) deleteOffsets(req *Request, body *kmsg.OffsetDeleteRequest) {
 	}
 	for _, t := range body.Topics {
 		topic := kmsg.OffsetDeleteResponseTopic{Topic: t.Topic}
-		_, exists := m.topics.Topic(t.Topic)
-		exists = exists || g.offsets.topics[t.Topic] != nil
+		known, exists := m.topics.Topic(t.Topic)
 		for _, p := range t.Partitions {
 			code := int16(0)
+			_, has := g.offsets.get(t.Topic, p.Partition)
+			there := exists && p.Partition >= 0 && p.Partition < known.Partitions()
 			switch {
-			case !exists:
+			case !there && !has:
 				code = kerr.UnknownTopicOrPartition.Code
 			case m.subscribes(g, t.Topic):
 				code = kerr.GroupSubscribedToTopic.Code

@@ -11,6 +11,8 @@ import (
 var classicSequences = []handWritten{
 	{"two members", classicGroup, twoMembers},
 	{"three members of old versions", classicGroup, oldVersions},
+	{"version 0", classicGroup, func(q *sequence) { q.join("m1", 0, joining{what: "of a new member"}) }},
+	{"every version", classicGroup, everyVersion},
 	{"what is refused", classicGroup, refused},
 	{"what is refused in a group", classicGroup, refusedInGroup},
 	{"other protocols", classicGroup, otherProtocols},
@@ -78,23 +80,39 @@ func twoMembers(q *sequence) {
 }
 
 func oldVersions(q *sequence) {
-	q.join("m1", 0, joining{what: "of a new member"})
+	q.join("m1", 1, joining{what: "of a new member"})
 	q.join("m2", 1, joining{what: "of a new member"})
-	q.join("m1", 0, joining{what: "again"})
+	q.join("m1", 1, joining{what: "again"})
 	q.sync("m1", 0, syncing{})
 	q.sync("m2", 1, syncing{})
 	q.join("m3", 3, joining{what: "of a new member"})
 	q.heartbeat("m2", 0, beating{what: "while members join"})
 	q.join("m2", 2, joining{what: "again"})
 	q.join("m1", 1, joining{what: "again"})
+	q.join("m2", 2, joining{what: "again, while others sync, with nothing new"})
 	q.sync("m3", 2, syncing{})
 	q.sync("m2", 0, syncing{})
-	q.join("m2", 2, joining{what: "again, while others sync, with nothing new"})
 	q.sync("m1", 1, syncing{})
 	q.leave("m3", 0, leaving{})
 	q.leave("m2", 1, leaving{})
-	q.join("m1", 0, joining{what: "again"})
+	q.join("m1", 1, joining{what: "again"})
 	q.leave("m1", 2, leaving{what: "before the assignment"})
+}
+
+// everyVersion is a leader that joins again, and each time begins a generation.
+func everyVersion(q *sequence) {
+	q.enter("m1", 9, joining{what: "of a new member"})
+	for version := int16(1); version <= 9; version++ {
+		q.sync("m1", min(version, 5), syncing{})
+		q.heartbeat("m1", min(version, 4), beating{})
+		q.join("m1", version, joining{what: "again"})
+	}
+	q.sync("m1", 0, syncing{})
+	q.heartbeat("m1", 0, beating{})
+	for version := int16(0); version <= 5; version++ {
+		q.leave("m1", version, leaving{what: "of a stranger", memberID: &stranger})
+	}
+	q.leave("m1", 3, leaving{})
 }
 
 var stranger, nobody = "a-stranger", ""

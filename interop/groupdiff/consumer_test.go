@@ -231,6 +231,13 @@ func consumerAdmin(q *sequence) {
 	q.list("of a consumer group", 4, nil, nil)
 	q.list("of that type", 5, nil, []string{"consumer"})
 	q.list("of another type", 5, nil, []string{"classic"})
+	for version := int16(0); version <= 1; version++ {
+		q.ask(fmt.Sprintf("the consumer group, ConsumerGroupDescribe v%d", version), func(*side) kmsg.Request {
+			req := kmsg.NewPtrConsumerGroupDescribeRequest()
+			req.Version, req.Groups = version, []string{q.group, "no such group"}
+			return req
+		})
+	}
 	q.deleteGroup("c1", "of a consumer group with a member", 2)
 	q.live("c1", 1, living{what: "of one that leaves", leave: true})
 	q.deleteGroup("c1", "of an empty consumer group", 2)

@@ -4,9 +4,12 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // handWritten is a sequence that somebody thought of.
@@ -29,6 +32,7 @@ func TestSameAnswers(t *testing.T) {
 	ok = t.Run("random consumer", func(t *testing.T) { p.runRandom(t, consumerGroup, randomConsumer) }) && ok
 	if ok {
 		p.checkKnown(t)
+		p.checkCoverage(t)
 	}
 }
 
@@ -83,6 +87,28 @@ func (p *pair) checkKnown(t *testing.T) {
 	for _, m := range p.known {
 		if m.used == 0 && !m.mayBe {
 			t.Errorf("known and not seen: %s: kfake %s, Fanfold %s (%s)", m.known.path, m.known.kfake, m.known.fanfold, m.why)
+		}
+	}
+}
+
+// groupKeys are the requests about groups.
+var groupKeys = []kmsg.Key{
+	kmsg.OffsetCommit, kmsg.OffsetFetch, kmsg.FindCoordinator, kmsg.JoinGroup, kmsg.Heartbeat, kmsg.LeaveGroup,
+	kmsg.SyncGroup, kmsg.DescribeGroups, kmsg.ListGroups, kmsg.DeleteGroups, kmsg.OffsetDelete,
+	kmsg.ConsumerGroupHeartbeat, kmsg.ConsumerGroupDescribe,
+}
+
+// checkCoverage fails where Fanfold lists a version that was not asked for.
+func (p *pair) checkCoverage(t *testing.T) {
+	resp, err := p.sides[1].control.ask(kmsg.NewPtrApiVersionsRequest())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range resp.(*kmsg.ApiVersionsResponse).ApiKeys {
+		for v := k.MinVersion; v <= k.MaxVersion; v++ {
+			if slices.Contains(groupKeys, kmsg.Key(k.ApiKey)) && !p.asked[[2]int16{k.ApiKey, v}] {
+				t.Errorf("%s version %d is listed, and nothing asked for it", kmsg.NameForKey(k.ApiKey), v)
+			}
 		}
 	}
 }

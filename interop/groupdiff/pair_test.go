@@ -27,6 +27,7 @@ var topics = []string{"t1", "t2"}
 type pair struct {
 	sides    [2]*side // kfake, Fanfold
 	known    []*matcher
+	asked    map[[2]int16]bool // key and version
 	requests int
 	meant    int
 }
@@ -62,7 +63,7 @@ type client struct {
 // startPair starts both brokers with the same topics.
 func startPair(t *testing.T) *pair {
 	t.Helper()
-	p := &pair{known: matchers(knownDifferences)}
+	p := &pair{known: matchers(knownDifferences), asked: map[[2]int16]bool{}}
 	p.sides[0] = startKfake(t)
 	p.sides[1] = startFanfold(t)
 	for _, s := range p.sides {

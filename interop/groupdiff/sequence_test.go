@@ -71,6 +71,9 @@ func (q *sequence) do(name, what string, version int16, build func(c *client) km
 	if q.over != "" {
 		return
 	}
+	if q.waits(name) {
+		q.t.Fatalf("%s waits for an answer and cannot send anything", name)
+	}
 	x := &exchange{client: name}
 	for i, s := range q.pair.sides {
 		c, err := s.client(name)
@@ -79,6 +82,7 @@ func (q *sequence) do(name, what string, version int16, build func(c *client) km
 		}
 		req := build(c)
 		req.SetVersion(version)
+		q.pair.asked[[2]int16{req.Key(), version}] = true
 		x.label = strings.TrimSpace(fmt.Sprintf("%s v%d %s", kmsg.NameForKey(req.Key()), version, what))
 		if x.calls[i], err = c.wire.send(req); err == nil && mayWait(req) {
 			err = s.arrived(c)
@@ -274,7 +278,9 @@ func (q *sequence) ask(what string, build func(s *side) kmsg.Request) {
 	q.pair.requests++
 	var trees [2]any
 	for i, s := range q.pair.sides {
-		resp, err := s.control.ask(build(s))
+		req := build(s)
+		q.pair.asked[[2]int16{req.Key(), req.GetVersion()}] = true
+		resp, err := s.control.ask(req)
 		if list, ok := resp.(*kmsg.ListGroupsResponse); ok {
 			list.Groups = slices.DeleteFunc(list.Groups, func(g kmsg.ListGroupsResponseGroup) bool { return g.Group != q.group })
 		}

@@ -136,7 +136,7 @@ func decode(c *call, frame []byte) (kmsg.Response, error) {
 	}
 	body := frame[4:]
 	resp := c.req.ResponseKind()
-	if resp.IsFlexible() {
+	if resp.IsFlexible() && resp.Key() != kmsg.ApiVersions.Int16() {
 		if len(body) == 0 || body[0] != 0 {
 			return nil, errors.New("the answer's header has tags")
 		}

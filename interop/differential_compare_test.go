@@ -115,6 +115,8 @@ func (s *side) field(name string, f reflect.Value, at where) any {
 		return s.producerName(f.Int())
 	case "SessionID":
 		return s.sessionName(int32(f.Int()))
+	case "MemberEpoch", "AssignmentEpoch":
+		return s.memberEpochName(int32(f.Int()))
 	case "MemberID", "LeaderID":
 		if f = reflect.Indirect(f); !f.IsValid() {
 			return "nil"

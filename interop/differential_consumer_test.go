@@ -13,7 +13,9 @@ func consumerGroupsArea(p *pair) {
 		p.consumerLife(v)
 		p.refusedHeartbeats(v)
 	}
-	p.each("describe what there is not", 0, 1, func(*side, int16) kmsg.Request { return describeConsumersRequest("unknown", "") })
+	for _, group := range []string{"unknown", ""} {
+		p.each(fmt.Sprintf("describe %q, which there is not", group), 0, 1, func(*side, int16) kmsg.Request { return describeConsumersRequest(group) })
+	}
 	p.each("describe a classic group", 0, 1, func(*side, int16) kmsg.Request { return describeConsumersRequest("life-9") })
 	p.each("list", 0, 5, func(*side, int16) kmsg.Request { return listGroupsRequest() })
 }
@@ -23,11 +25,12 @@ func (p *pair) consumerLife(v int16) {
 	p.t.Helper()
 	group, member := fmt.Sprintf("consumers-%d", v), fmt.Sprintf("the consumer of %d", v)
 	said := func(what string) string { return fmt.Sprintf("%s, life %d", what, v) }
+	p.kafka.joinedAt, p.fanfold.joinedAt = 0, 0
 	beat := func(what string, epoch int32, build func(req *kmsg.ConsumerGroupHeartbeatRequest, s *side)) {
 		p.t.Helper()
 		k, f := p.ask(said(what), v, func(s *side) kmsg.Request {
 			req := kmsg.NewPtrConsumerGroupHeartbeatRequest()
-			req.Group, req.MemberID, req.MemberEpoch = group, s.memberIDs[member], epoch
+			req.Group, req.MemberID, req.MemberEpoch = group, s.memberIDs[member], s.memberEpoch(epoch)
 			if v > 0 && req.MemberID == "" {
 				req.MemberID = "AAAAAAAAAAAAAAAAAAAAAQ"
 			}
@@ -68,7 +71,7 @@ func (p *pair) consumerLife(v int16) {
 	for commits := int16(2); commits <= 10; commits++ {
 		for _, epoch := range []int32{1, 0, 2, -1} {
 			p.ask(said(fmt.Sprintf("commit at epoch %d", epoch)), commits, func(s *side) kmsg.Request {
-				return s.commitRequest(commits, group, s.memberIDs[member], epoch, 0, int64(commits))
+				return s.commitRequest(commits, group, s.memberIDs[member], s.memberEpoch(epoch), 0, int64(commits))
 			})
 		}
 	}
@@ -76,7 +79,7 @@ func (p *pair) consumerLife(v int16) {
 		p.each(said(fmt.Sprintf("fetch at epoch %d", epoch)), 9, 10, func(s *side, v int16) kmsg.Request {
 			req := s.offsetFetchRequest(v, group, true)
 			id := s.memberIDs[member]
-			req.Groups[0].MemberID, req.Groups[0].MemberEpoch = &id, epoch
+			req.Groups[0].MemberID, req.Groups[0].MemberEpoch = &id, s.memberEpoch(epoch)
 			return req
 		})
 	}
@@ -92,7 +95,29 @@ func (p *pair) consumerLife(v int16) {
 func (s *side) meet(member string, resp kmsg.Response) {
 	if resp, ok := resp.(*kmsg.ConsumerGroupHeartbeatResponse); ok && resp.MemberID != nil && *resp.MemberID != "" {
 		s.memberIDs[member], s.memberNames[*resp.MemberID] = *resp.MemberID, member
+		if s.joinedAt == 0 {
+			s.joinedAt = resp.MemberEpoch
+		}
 	}
+}
+
+// memberEpoch is an epoch to send: 1 stands for the one in which the first
+// member joined, 2 for the next. Where they begin is a broker's choice.
+func (s *side) memberEpoch(epoch int32) int32 {
+	if epoch > 0 {
+		epoch += s.joinedAt - 1
+	}
+	return epoch
+}
+
+func (s *side) memberEpochName(epoch int32) string {
+	switch {
+	case epoch <= 0:
+		return fmt.Sprint(epoch)
+	case s.joinedAt == 0:
+		return "an epoch"
+	}
+	return fmt.Sprintf("first%+d", epoch-s.joinedAt)
 }
 
 // refusedHeartbeats are requests that no broker takes.

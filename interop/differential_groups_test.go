@@ -253,7 +253,7 @@ func (s *side) memberName(id string) string {
 	if name, ok := s.memberNames[id]; ok {
 		return name
 	}
-	if len(id) > 36 { // a uuid, and what the broker puts in front of it
+	if len(id) >= 22 { // a uuid, and what the broker puts in front of it
 		return "a new member"
 	}
 	return fmt.Sprintf("%q", id)

@@ -172,6 +172,7 @@ type side struct {
 	producers     map[string]int64
 	memberNames   map[string]string // for answers
 	memberIDs     map[string]string // of groups' members
+	joinedAt      int32             // the epoch that the first member of the group got; 0: not known
 	session       int32             // that Fetch is in
 	messages      []string
 }

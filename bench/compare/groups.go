@@ -13,7 +13,7 @@ const (
 	groupRounds     = 10   // rebalances in a run, of which the median counts
 	groupPartitions = 1000 // of the topic that a group of many shares
 	commitGroups    = 1000
-	commitClients   = 256
+	commitClients   = 1000
 )
 
 // groupJoin is from nothing to the first record of a new member of a new group.

@@ -187,7 +187,7 @@ var workloads = []workload{
 		targets: []target{against(rebalance, kafka, 1)}, plots: []string{rebalance}, run: groupRebalance(500), partitions: groupPartitions,
 	},
 	{
-		name: "group-commits", title: "Offset commits of 1,000 groups over 256 connections, one in flight on each", systems: groupContenders, warm: true,
+		name: "group-commits", title: "Offset commits of 1,000 groups, each over its own connection with one in flight", systems: groupContenders, warm: true,
 		targets: []target{{commitsPerSecond, []bound{{"", 50_000}}}, against(cpuPerCommit, kafka, 1)}, plots: []string{commitsPerSecond, cpuPerCommit, ackP99},
 		run: groupCommits,
 	},

@@ -11,7 +11,7 @@ import (
 var classicSequences = []handWritten{
 	{"two members", classicGroup, twoMembers},
 	{"three members of old versions", classicGroup, oldVersions},
-	{"version 0", classicGroup, func(q *sequence) { q.join("m1", 0, joining{what: "of a new member"}) }},
+	{"version 0", classicGroup, versionZeroJoins},
 	{"every version", classicGroup, everyVersion},
 	{"what is refused", classicGroup, refused},
 	{"what is refused in a group", classicGroup, refusedInGroup},
@@ -97,6 +97,11 @@ func oldVersions(q *sequence) {
 	q.leave("m2", 1, leaving{})
 	q.join("m1", 1, joining{what: "again"})
 	q.leave("m1", 2, leaving{what: "before the assignment"})
+}
+
+func versionZeroJoins(q *sequence) {
+	q.note("version 0", true)
+	q.join("m1", 0, joining{what: "of a new member"})
 }
 
 // everyVersion is a leader that joins again, and each time begins a generation.

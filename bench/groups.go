@@ -271,8 +271,9 @@ func FirstRecord(ctx context.Context, brokers []string, topic, group string) (ti
 }
 
 // Commits has l.Clients connections commit offsets of partition 0 of the topic
-// for that many groups in turn, each with one commit in flight. It fails unless
-// each group's last acknowledged offset is the one that is read back.
+// for that many groups in turn, each with one commit in flight, or with
+// l.InFlight of them. It fails unless each group's last acknowledged offset is
+// the one that is read back.
 func Commits(ctx context.Context, l Load, groups int) (Result, error) {
 	if err := l.check(); err != nil {
 		return Result{}, err
@@ -300,6 +301,9 @@ func Commits(ctx context.Context, l Load, groups int) (Result, error) {
 			}
 		}
 		committers[number] = c
+		if l.InFlight > 1 {
+			return newPipelinedCommitter(c, l.InFlight)
+		}
 		return c, nil
 	})
 	if err != nil {
@@ -318,15 +322,21 @@ type committer struct {
 	last   map[string]int64 // what was acknowledged
 }
 
-func (c *committer) Exchange([]byte) error {
-	group := c.groups[c.sent%int64(len(c.groups))]
+// next is the commit after the last one.
+func (c *committer) next() (req kmsg.Request, group string) {
+	group = c.groups[c.sent%int64(len(c.groups))]
 	c.sent++
 	p := kmsg.NewOffsetCommitRequestTopicPartition()
 	p.Offset = c.sent
 	t := kmsg.NewOffsetCommitRequestTopic()
 	t.Topic, t.Partitions = c.topic, []kmsg.OffsetCommitRequestTopicPartition{p}
-	req := kmsg.NewPtrOffsetCommitRequest()
-	req.Version, req.Group, req.Topics = 7, group, []kmsg.OffsetCommitRequestTopic{t}
+	commit := kmsg.NewPtrOffsetCommitRequest()
+	commit.Version, commit.Group, commit.Topics = 7, group, []kmsg.OffsetCommitRequestTopic{t}
+	return commit, group
+}
+
+func (c *committer) Exchange([]byte) error {
+	req, group := c.next()
 	for {
 		answer, err := c.ask(req)
 		if err != nil {

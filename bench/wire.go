@@ -49,6 +49,11 @@ func (w *wire) ask(req kmsg.Request) (kmsg.Response, error) {
 	if _, err := w.conn.Write(w.out); err != nil {
 		return nil, fmt.Errorf("write request: %w", err)
 	}
+	return w.answer(req)
+}
+
+// answer reads the answer to a request that was sent.
+func (w *wire) answer(req kmsg.Request) (kmsg.Response, error) {
 	var head [8]byte
 	if _, err := io.ReadFull(w.in, head[:]); err != nil {
 		return nil, fmt.Errorf("read answer: %w", err)

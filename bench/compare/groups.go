@@ -62,18 +62,27 @@ func groupRebalance(members int) func(t *turn) (measured, error) {
 	}
 }
 
-// groupCommits is how many offset commits a second there are.
-func groupCommits(t *turn) (measured, error) {
-	l := t.load(bench.Load{RecordBytes: 16, Clients: commitClients})
+// groupCommits is how many offset commits a second there are over so many
+// connections with so many commits in flight on each.
+func groupCommits(clients, inFlight int) func(t *turn) (measured, error) {
+	return func(t *turn) (measured, error) {
+		return t.commits(bench.Load{RecordBytes: 16, Clients: clients, InFlight: inFlight})
+	}
+}
+
+func (t *turn) commits(l bench.Load) (measured, error) {
+	l = t.load(l)
 	var s *span
 	s, l.Watch = watch(t.server.pid())
 	r, err := bench.Commits(t.ctx, l, commitGroups)
 	if err != nil {
 		return measured{}, err
 	}
-	m := measured{Values: sample{}, Ack: r.Ack}
+	m := measured{Values: sample{}}
 	s.into(m.Values, 0)
-	m.acks(r.Ack)
+	if l.InFlight <= 1 {
+		m.acks(r.Ack)
+	}
 	m.Values[commitsPerSecond] = r.RecordsPerSecond
 	m.Values[cpuPerCommit] = m.Values[cpuCores] * 1e6 / max(r.RecordsPerSecond, 1)
 	return m, s.err

@@ -189,7 +189,12 @@ var workloads = []workload{
 	{
 		name: "group-commits", title: "Offset commits of 1,000 groups, each over its own connection with one in flight", systems: groupContenders, warm: true,
 		targets: []target{{commitsPerSecond, []bound{{"", 50_000}}}, against(cpuPerCommit, kafka, 1)}, plots: []string{commitsPerSecond, cpuPerCommit, ackP99},
-		run: groupCommits,
+		run: groupCommits(commitClients, 1),
+	},
+	{
+		name: "group-commits-64", title: "Offset commits of 1,000 groups over 64 connections, 16 in flight on each", systems: groupContenders, warm: true,
+		targets: []target{{commitsPerSecond, []bound{{"", 50_000}}}, against(cpuPerCommit, kafka, 1)}, plots: []string{commitsPerSecond, cpuPerCommit},
+		run: groupCommits(64, 16),
 	},
 	{
 		name: "groups-many", title: "10,000 groups with an offset, and a group of 5,000 members (KIP-848) on 1,000 partitions that send heartbeats every 5 s",

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -319,4 +320,71 @@ func TestRequestsAboutSeveralGroups(t *testing.T) {
 	if groups := c.ask(empty).(*kmsg.DescribeGroupsResponse).Groups; len(groups) != 0 {
 		t.Errorf("%d groups are described", len(groups))
 	}
+}
+
+// Dashboards made for kafka_exporter find what they look for.
+func TestMetricsOfGroups(t *testing.T) {
+	node := newTestNode(t)
+	node.static["offsets.topic.num.partitions"] = "3"
+	node.static["group.initial.rebalance.delay.ms"] = "0"
+	node.topic("orders", 4, nil)
+	reg := prometheus.NewRegistry()
+	s := testServer(t, node, Config{Registerer: reg})
+	c := dial(t, s)
+	findGroup(t, c, "g")
+	r := node.replica("orders", 1)
+	for range 5 {
+		r.produce(t, "x", "y")
+	}
+	wantCode(t, "commit", commit(c, "g", 4), nil)
+	member := join(t, c, "working", "")
+	sync := kmsg.NewPtrSyncGroupRequest()
+	sync.Version, sync.Group, sync.MemberID, sync.Generation = 3, "working", member.MemberID, member.Generation
+	wantCode(t, "sync", c.ask(sync).(*kmsg.SyncGroupResponse).ErrorCode, nil)
+	got := metricValues(t, reg)
+	for name, want := range map[string]float64{
+		"kafka_consumergroup_current_offset g orders 1":   4,
+		"kafka_consumergroup_current_offset_sum g orders": 4,
+		"kafka_consumergroup_lag g orders 1":              6,
+		"kafka_consumergroup_lag_sum g orders":            6,
+		"kafka_consumergroup_members g":                   0,
+		"kafka_consumergroup_members working":             1,
+		"fanfold_group_rebalances_total":                  1,
+		"fanfold_groups Empty classic":                    1,
+		"fanfold_groups Stable classic":                   1,
+	} {
+		if v, ok := got[name]; !ok || v != want {
+			t.Errorf("%s is %v (there: %v), want %v", name, v, ok, want)
+		}
+	}
+	// The batch's first timestamp is of long ago.
+	if age := got["fanfold_consumergroup_lag_seconds g orders 1"]; age < 60 {
+		t.Errorf("time lag is %v s", age)
+	}
+	wantCode(t, "commit of all", commit(c, "g", 10), nil)
+	if age := metricValues(t, reg)["fanfold_consumergroup_lag_seconds g orders 1"]; age != 0 {
+		t.Errorf("time lag is %v s without lag", age)
+	}
+}
+
+// metricValues are all metrics: name and the values of the labels, by the labels'
+// names.
+func metricValues(t *testing.T, reg *prometheus.Registry) map[string]float64 {
+	t.Helper()
+	families, err := reg.Gather()
+	must(t, err)
+	all := map[string]float64{}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			name := f.GetName()
+			for _, l := range m.GetLabel() {
+				if l.GetName() != "consumergroup" && l.GetName() != "topic" && l.GetName() != "partition" && l.GetName() != "state" && l.GetName() != "type" {
+					continue
+				}
+				name += " " + l.GetValue()
+			}
+			all[name] = m.GetGauge().GetValue() + m.GetCounter().GetValue()
+		}
+	}
+	return all
 }

@@ -343,9 +343,9 @@ func TestMetricsOfGroups(t *testing.T) {
 	wantCode(t, "sync", c.ask(sync).(*kmsg.SyncGroupResponse).ErrorCode, nil)
 	got := metricValues(t, reg)
 	for name, want := range map[string]float64{
-		"kafka_consumergroup_current_offset g orders 1":   4,
+		"kafka_consumergroup_current_offset g 1 orders":   4,
 		"kafka_consumergroup_current_offset_sum g orders": 4,
-		"kafka_consumergroup_lag g orders 1":              6,
+		"kafka_consumergroup_lag g 1 orders":              6,
 		"kafka_consumergroup_lag_sum g orders":            6,
 		"kafka_consumergroup_members g":                   0,
 		"kafka_consumergroup_members working":             1,
@@ -358,11 +358,11 @@ func TestMetricsOfGroups(t *testing.T) {
 		}
 	}
 	// The batch's first timestamp is of long ago.
-	if age := got["fanfold_consumergroup_lag_seconds g orders 1"]; age < 60 {
+	if age := got["fanfold_consumergroup_lag_seconds g 1 orders"]; age < 60 {
 		t.Errorf("time lag is %v s", age)
 	}
 	wantCode(t, "commit of all", commit(c, "g", 10), nil)
-	if age := metricValues(t, reg)["fanfold_consumergroup_lag_seconds g orders 1"]; age != 0 {
+	if age := metricValues(t, reg)["fanfold_consumergroup_lag_seconds g 1 orders"]; age != 0 {
 		t.Errorf("time lag is %v s without lag", age)
 	}
 }

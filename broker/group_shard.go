@@ -30,6 +30,9 @@ type groupShard struct {
 	replica Replica
 	log     *slog.Logger
 
+	memberBytes atomic.Int64 // what its members' metadata takes, as was known last
+	recount     atomic.Bool  // memberBytes is to be looked at again
+
 	wake chan struct{} // capacity 1: look at everything again
 
 	mu struct {
@@ -81,8 +84,9 @@ func newGroupShard(g *groups, number int32, replica Replica, topics coordinator.
 // reset begins anew with an empty machine. Callers hold mu, or nobody else has
 // the shard yet.
 func (s *groupShard) reset() {
-	s.mu.machine = coordinator.New(s.groups.config(), s.mu.topics)
+	s.mu.machine = coordinator.New(s.groups.config(s), s.mu.topics)
 	s.mu.next, s.mu.active = 0, false
+	s.memberBytes.Store(0)
 	s.mu.inFlight, s.mu.gathered = nil, nil
 	s.mu.parked = map[groupAnswer]struct{}{}
 }
@@ -132,6 +136,11 @@ func (s *groupShard) turn(ctx context.Context) {
 		}
 	}
 	s.tick()
+	if s.recount.Swap(false) {
+		s.mu.Lock()
+		s.memberBytes.Store(int64(s.mu.machine.MemberBytes()))
+		s.mu.Unlock()
+	}
 }
 
 // leads tells whether the machine steps. Where the replica's leadership has
@@ -210,6 +219,7 @@ func (s *groupShard) activate(epoch int32) {
 	now := time.Now()
 	s.log.Debug("group coordinator begins", "epoch", epoch, "offset", s.mu.next)
 	s.carryOut(now, s.mu.machine.Activate(now))
+	s.memberBytes.Store(int64(s.mu.machine.MemberBytes()))
 	s.groups.began()
 }
 

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -387,4 +388,47 @@ func metricValues(t *testing.T, reg *prometheus.Registry) map[string]float64 {
 		}
 	}
 	return all
+}
+
+// The members of all groups together are bounded, whatever the number of groups
+// and partitions; members that leave make room.
+func TestMembersOfAllGroupsAreBounded(t *testing.T) {
+	node := newTestNode(t)
+	node.static["offsets.topic.num.partitions"] = "3"
+	node.static["group.initial.rebalance.delay.ms"] = "0"
+	node.static["group.max.metadata.bytes"] = "1048576"
+	s := testServer(t, node, Config{})
+	large := func(group string) *kmsg.JoinGroupRequest {
+		req := joinOf(group, "")
+		req.Version = 3 // a member without an id gets in at once
+		req.Protocols[0].Metadata = make([]byte, 300_000)
+		return req
+	}
+	var members []string
+	for i := range 3 {
+		c, group := dial(t, s), fmt.Sprintf("g%d", i)
+		findGroup(t, c, group)
+		resp := c.ask(large(group)).(*kmsg.JoinGroupResponse)
+		wantCode(t, "join", resp.ErrorCode, nil)
+		members = append(members, resp.MemberID)
+	}
+	c := dial(t, s)
+	findGroup(t, c, "more")
+	wantCode(t, "one too many", c.ask(large("more")).(*kmsg.JoinGroupResponse).ErrorCode, kerr.GroupMaxSizeReached)
+	small := joinOf("small", "")
+	small.Version = 3
+	wantCode(t, "a small one", c.ask(small).(*kmsg.JoinGroupResponse).ErrorCode, nil)
+	heartbeat := kmsg.NewPtrConsumerGroupHeartbeatRequest()
+	heartbeat.Version, heartbeat.Group, heartbeat.MemberID, heartbeat.RebalanceTimeoutMillis = 1, "new", "member", 30_000
+	for i := range 10 {
+		heartbeat.SubscribedTopicNames = append(heartbeat.SubscribedTopicNames, fmt.Sprintf("%d%s", i, strings.Repeat("t", 30_000)))
+	}
+	heartbeat.Topics = []kmsg.ConsumerGroupHeartbeatRequestTopic{}
+	wantCode(t, "one of the new protocol", c.ask(heartbeat).(*kmsg.ConsumerGroupHeartbeatResponse).ErrorCode, kerr.GroupMaxSizeReached)
+	leave := kmsg.NewPtrLeaveGroupRequest()
+	leave.Version, leave.Group, leave.MemberID = 1, "g0", members[0]
+	wantCode(t, "leave", c.ask(leave).(*kmsg.LeaveGroupResponse).ErrorCode, nil)
+	eventually(t, "there is room again", func() bool {
+		return c.ask(large("more")).(*kmsg.JoinGroupResponse).ErrorCode == 0
+	})
 }

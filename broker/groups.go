@@ -262,8 +262,8 @@ const (
 	maxGroupRebalance   = 30 * time.Minute
 )
 
-// config is the coordinators' configuration as of now.
-func (g *groups) config() coordinator.Config {
+// config is a coordinator's configuration as of now.
+func (g *groups) config(s *groupShard) coordinator.Config {
 	set := g.srv.settings()
 	return coordinator.Config{
 		MinSessionTimeout:     millis(int64(set.GroupMinSessionTimeoutMillis)),
@@ -289,10 +289,32 @@ func (g *groups) config() coordinator.Config {
 		MaxMetadataBytes:  maxMemberBytes,
 		MaxGroupBytes:     maxGroupBytes,
 		MaxOffsetsOfGroup: maxGroupOffsets,
+		Room:              func(held, more int) bool { return g.room(s, int64(held), int64(more), set.GroupMaxMetadataBytes) },
 
 		Group: g.groupConfig,
 		NewID: newMemberID,
 	}
+}
+
+// room says whether a shard that holds so much may keep more: all of them
+// together have a bound. Where they have reached it, each looks again at what it
+// holds, since members may have gone.
+func (g *groups) room(s *groupShard, held, more, most int64) bool {
+	s.memberBytes.Store(held)
+	all := g.all()
+	total := more
+	for _, other := range all {
+		total += other.memberBytes.Load()
+	}
+	if total > most {
+		for _, other := range all {
+			other.recount.Store(true)
+			other.look()
+		}
+		return false
+	}
+	s.memberBytes.Add(more)
+	return true
 }
 
 var migrations = map[string]coordinator.Migration{

@@ -114,7 +114,30 @@ func (m *Machine) admit(c *classicGroup, req *Request, body *kmsg.JoinGroupReque
 	if more > 0 && c.metadata+c.assigned+more > m.cfg.MaxGroupBytes {
 		return kerr.GroupMaxSizeReached
 	}
+	if !m.room(more) {
+		return kerr.GroupMaxSizeReached
+	}
 	return nil
+}
+
+// room says whether so many bytes more of what members say can be kept.
+func (m *Machine) room(more int) bool {
+	return more <= 0 || m.cfg.Room == nil || m.cfg.Room(m.MemberBytes(), more)
+}
+
+// MemberBytes is what all members say of themselves and are assigned, roughly.
+// It looks at all groups.
+func (m *Machine) MemberBytes() int {
+	n := 0
+	for _, g := range m.groups {
+		if g.classic != nil {
+			n += g.classic.metadata + g.classic.assigned
+		}
+		if g.consumer != nil {
+			n += g.consumer.bytes
+		}
+	}
+	return n
 }
 
 // joiner is the member that a JoinGroup is from, or whose place it takes; nil

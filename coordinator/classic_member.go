@@ -88,6 +88,11 @@ func (m *Machine) leaderSync(now time.Time, g *group, leader *classicMember, bod
 			return
 		}
 	}
+	if !m.room(assigned - c.assigned) {
+		m.answerSync(leader, kerr.UnknownServerError.Code, c)
+		m.prepareRebalance(now, g, "there is no room for the assignment")
+		return
+	}
 	for _, member := range c.members {
 		c.setAssignment(member, nil)
 	}

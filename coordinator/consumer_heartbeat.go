@@ -270,11 +270,14 @@ func (m *Machine) checkSize(g *group, member *consumerMember, s *saying) *denial
 	if size > m.cfg.MaxMetadataBytes {
 		return deny(kerr.InvalidRequest, "The member's subscription takes more than %d bytes.", m.cfg.MaxMetadataBytes)
 	}
-	if g == nil || g.consumer == nil {
-		return nil
-	}
 	if member != nil {
 		size -= member.bytes()
+	}
+	if !m.room(size) {
+		return deny(kerr.GroupMaxSizeReached, "The members of all groups say more of themselves than the broker keeps.")
+	}
+	if g == nil || g.consumer == nil {
+		return nil
 	}
 	if size > 0 && g.consumer.bytes+size > m.cfg.MaxGroupBytes {
 		return deny(kerr.GroupMaxSizeReached, "The subscriptions of the group's members take more than %d bytes.", m.cfg.MaxGroupBytes)

@@ -113,6 +113,11 @@ type Config struct {
 	MaxGroupBytes     int // of all members' metadata and assignments of one group
 	MaxOffsetsOfGroup int // partitions with a committed offset
 
+	// Room says whether more bytes of members' metadata and assignments may be
+	// kept, beside those that the machine holds; nil: always. It is for bounds
+	// that several machines share.
+	Room func(held, more int) bool
+
 	// Group returns the configs of a group as IncrementalAlterConfigs set them
 	// (resource type GROUP): nil values mean the broker's.
 	Group func(id string) GroupConfig

@@ -13,6 +13,8 @@ var coordinatorDefinitions = []Definition{
 		Doc: "How many members a classic group may have. Kafka's default is no limit."},
 	{Name: "group.max.groups", Type: Int, Default: "20000", Valid: atLeast(1), Group: groupGroups, Own: true,
 		Doc: "How many groups one partition of __consumer_offsets may hold; a new one above that is refused."},
+	{Name: "group.max.metadata.bytes", Type: Long, Unit: Bytes, Default: "134217728", Valid: atLeast(1 << 20), Group: groupGroups, Own: true,
+		Doc: "How much the members of all groups on a node may say of themselves and be assigned; a member for which there is no room is refused."},
 	{Name: "group.consumer.session.timeout.ms", Type: Int, Unit: Milliseconds, Default: "45000", Valid: atLeast(1), Group: groupGroups,
 		Doc: "After which time without a heartbeat a member of the new consumer protocol (KIP-848) is taken for dead."},
 	{Name: "group.consumer.heartbeat.interval.ms", Type: Int, Unit: Milliseconds, Default: "5000", Valid: atLeast(1), Group: groupGroups,

@@ -39,6 +39,7 @@ type Settings struct {
 	GroupInitialRebalanceDelayMillis     int32
 	GroupMaxSize                         int32
 	GroupMaxGroups                       int32
+	GroupMaxMetadataBytes                int64
 	GroupConsumerSessionTimeoutMillis    int32
 	GroupConsumerHeartbeatIntervalMillis int32
 	GroupConsumerMaxSize                 int32
@@ -108,6 +109,7 @@ func (v values) settings() Settings {
 		GroupMaxSessionTimeoutMillis:         get[int32](v, "group.max.session.timeout.ms"),
 		GroupInitialRebalanceDelayMillis:     get[int32](v, "group.initial.rebalance.delay.ms"),
 		GroupMaxSize:                         get[int32](v, "group.max.size"),
+		GroupMaxMetadataBytes:                get[int64](v, "group.max.metadata.bytes"),
 		GroupMaxGroups:                       get[int32](v, "group.max.groups"),
 		GroupConsumerSessionTimeoutMillis:    get[int32](v, "group.consumer.session.timeout.ms"),
 		GroupConsumerHeartbeatIntervalMillis: get[int32](v, "group.consumer.heartbeat.interval.ms"),

@@ -462,7 +462,9 @@ func TestHostileFrames(t *testing.T) {
 		{"Fetch 3", frame(1, 3, nil), "key 1 version 3"},
 		{"Produce above", frame(0, 14, nil), "key 0 version 14"},
 		{"ListOffsets 0", frame(2, 0, nil), "key 2 version 0"},
-		{"OffsetCommit, which is not served", frame(8, 9, nil), "key 8 version 9"},
+		{"AddPartitionsToTxn, which is not served", frame(24, 0, nil), "key 24 version 0"},
+		{"OffsetCommit without a body", frame(8, 9, nil), "OffsetCommit v9: field group_id at byte 0"},
+		{"OffsetCommit 1", frame(8, 1, nil), "key 8 version 1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			v := v.on(t)

@@ -1,9 +1,6 @@
 package broker
 
-import (
-	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kmsg"
-)
+import "github.com/twmb/franz-go/pkg/kmsg"
 
 // DescribeGroups (15), versions 0–6.
 //
@@ -19,20 +16,18 @@ import (
 const groupOperations int32 = 1<<3 | 1<<6 | 1<<8 | 1<<10 | 1<<11
 
 func splitDescribeGroups(req *kmsg.DescribeGroupsRequest) []part {
-	req.Groups = firstOf(req.Groups, func(id *string) string { return *id })
-	parts := make([]part, len(req.Groups))
-	for i, id := range req.Groups {
+	one := func(ids []string) *kmsg.DescribeGroupsRequest {
 		one := *req
-		one.Groups = req.Groups[i : i+1]
-		parts[i] = part{id, &one, func(err *kerr.Error) kmsg.Response {
-			resp := one.ResponseKind().(*kmsg.DescribeGroupsResponse)
-			g := kmsg.NewDescribeGroupsResponseGroup()
-			g.Group, g.ErrorCode = id, err.Code
-			resp.Groups = append(resp.Groups, g)
-			return resp
-		}}
+		one.Groups = ids
+		return &one
 	}
-	return parts
+	return splitGroups(req.Groups, one, func(one *kmsg.DescribeGroupsRequest, id string, code int16) kmsg.Response {
+		resp := one.ResponseKind().(*kmsg.DescribeGroupsResponse)
+		g := kmsg.NewDescribeGroupsResponseGroup()
+		g.Group, g.ErrorCode = id, code
+		resp.Groups = append(resp.Groups, g)
+		return resp
+	})
 }
 
 func joinDescribeGroups(req *kmsg.DescribeGroupsRequest, all []kmsg.Response) kmsg.Response {

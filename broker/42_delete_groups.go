@@ -1,9 +1,6 @@
 package broker
 
-import (
-	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kmsg"
-)
+import "github.com/twmb/franz-go/pkg/kmsg"
 
 // DeleteGroups (42), versions 0–3.
 //
@@ -12,20 +9,18 @@ import (
 //	3    error messages
 
 func splitDeleteGroups(req *kmsg.DeleteGroupsRequest) []part {
-	req.Groups = firstOf(req.Groups, func(id *string) string { return *id })
-	parts := make([]part, len(req.Groups))
-	for i, id := range req.Groups {
+	one := func(ids []string) *kmsg.DeleteGroupsRequest {
 		one := *req
-		one.Groups = req.Groups[i : i+1]
-		parts[i] = part{id, &one, func(err *kerr.Error) kmsg.Response {
-			resp := one.ResponseKind().(*kmsg.DeleteGroupsResponse)
-			g := kmsg.NewDeleteGroupsResponseGroup()
-			g.Group, g.ErrorCode = id, err.Code
-			resp.Groups = append(resp.Groups, g)
-			return resp
-		}}
+		one.Groups = ids
+		return &one
 	}
-	return parts
+	return splitGroups(req.Groups, one, func(one *kmsg.DeleteGroupsRequest, id string, code int16) kmsg.Response {
+		resp := one.ResponseKind().(*kmsg.DeleteGroupsResponse)
+		g := kmsg.NewDeleteGroupsResponseGroup()
+		g.Group, g.ErrorCode = id, code
+		resp.Groups = append(resp.Groups, g)
+		return resp
+	})
 }
 
 func joinDeleteGroups(req *kmsg.DeleteGroupsRequest, all []kmsg.Response) kmsg.Response {

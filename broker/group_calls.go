@@ -43,6 +43,18 @@ type part struct {
 	failed func(*kerr.Error) kmsg.Response
 }
 
+// splitGroups makes a part of each group that a request lists by its id. one is
+// the request about those alone; failed answers it with an error.
+func splitGroups[R kmsg.Request](ids []string, one func(ids []string) R, failed func(one R, id string, code int16) kmsg.Response) []part {
+	ids = firstOf(ids, func(id *string) string { return *id })
+	parts := make([]part, len(ids))
+	for i, id := range ids {
+		req := one(ids[i : i+1])
+		parts[i] = part{id, req, func(err *kerr.Error) kmsg.Response { return failed(req, id, err.Code) }}
+	}
+	return parts
+}
+
 // ofGroups makes the start function of a request about several groups, which
 // may be in several partitions: split takes it apart, and join makes one answer
 // of those to the parts, in their order.

@@ -98,7 +98,7 @@ var expectedDifferences = []expectation{
 	// The broker's configs.
 	{path: brokerConfig + `\[(` + ofGroups + `)\]`, fanfold: absentExpr,
 		why: "share groups, streams groups and transactions are not served yet; bounds of groups' configs are fixed"},
-	{path: brokerConfig + `\[group\.(max\.groups|consumer\.regex\.refresh\.interval\.ms)\]`, kafka: absentExpr,
+	{path: brokerConfig + `\[group\.(max\.groups|max\.metadata\.bytes|consumer\.regex\.refresh\.interval\.ms)\]`, kafka: absentExpr,
 		why: "Fanfold's own, and one that Kafka has and does not show"},
 	{path: brokerConfig + `\[group\.(consumer\.)?max\.size\]\.(ConfigSynonyms\[.*\]\.)?Value`, kafka: `2147483647`,
 		why: "Fanfold's limits are finite by default"},
